@@ -1,0 +1,10 @@
+"""Registers the blueprints, and nothing else."""
+
+import azure.functions as func
+
+from functions import agents, reconcile, specs
+
+app = func.FunctionApp()
+app.register_functions(specs.blueprint)
+app.register_functions(agents.blueprint)
+app.register_functions(reconcile.blueprint)

@@ -1,0 +1,36 @@
+"""What keeps units going: the reconcile queue, and the sweep that makes up for any message that was lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime
+
+import azure.functions as func
+
+from shared.control.reconciler import wake_message, wake_unit
+from shared.errors import LeaseHeld
+from shared.wiring import app
+
+log = logging.getLogger("homelink.reconcile")
+blueprint = func.Blueprint()
+
+
+@blueprint.queue_trigger("message", "reconcile", "AzureWebJobsStorage")
+async def reconcile(message: func.QueueMessage) -> None:
+    """One step. A message that cannot be read raises, so that the host moves it to the poison queue for a person."""
+    data = json.loads(message.get_body())
+    unit, due = str(data["unit"]), datetime.fromisoformat(data["due"])
+    try:
+        await app().reconciler.step(unit, due)
+    except LeaseHeld as e:
+        log.info("unit %s is busy: again in %.0f s", unit, e.delay_s)
+        await wake_unit(app().services, unit, str(data.get("reason", "again")), e.delay_s)
+
+
+@blueprint.timer_trigger("timer", "0 * * * * *")
+@blueprint.queue_output("wakes", "reconcile", "AzureWebJobsStorage")
+async def sweep(timer: func.TimerRequest, wakes: func.Out[list[str]]) -> None:
+    """Every minute every unit is looked at, whatever was lost."""
+    units = await app().specs.list_gateways()
+    wakes.set([wake_message(app().services, unit, "sweep") for unit in units])

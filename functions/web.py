@@ -1,0 +1,100 @@
+"""What every HTTP handler needs: documents in, JSON out, errors as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import azure.functions as func
+
+from shared.domain.problem import InvalidInput, Problem
+from shared.errors import HomelinkError, NotFound, Refused, StoreConflict, TemporaryError
+from shared.wire.errors import BadSeal, WireError
+
+log = logging.getLogger("homelink.http")
+MAX_DOCUMENT = 256 * 1024
+Handler = Callable[..., Awaitable[func.HttpResponse]]
+
+
+def answer(body: Any, status: int = 200, **headers: str) -> func.HttpResponse:
+    return func.HttpResponse(
+        json.dumps(body, default=str), status_code=status, mimetype="application/json", headers=headers
+    )
+
+
+def problem(status: int, title: str, detail: str, problems: tuple[Problem, ...] = ()) -> func.HttpResponse:
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if problems:
+        body["errors"] = [
+            {"path": p.path, "value": p.value, "rule": p.rule, "message": p.message, "remedy": p.remedy}
+            for p in problems
+        ]
+    text = json.dumps(body, default=str)
+    return func.HttpResponse(text, status_code=status, mimetype="application/problem+json")
+
+
+def document(request: func.HttpRequest) -> Any:
+    """The body as plain data, from YAML or JSON (which is YAML). Raises InvalidInput with the line of the mistake."""
+    import yaml
+
+    raw = request.get_body()
+    if len(raw) > MAX_DOCUMENT:
+        raise InvalidInput([_form(f"{len(raw)} bytes", f"larger than {MAX_DOCUMENT} bytes", "Send one document.")])
+    try:
+        return yaml.safe_load(raw.decode())
+    except UnicodeDecodeError:
+        raise InvalidInput([_form("bytes", "not UTF-8 text", "Save the file as UTF-8.")]) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as e:
+        mark = getattr(e, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the document"
+        what = getattr(e, "problem", None) or "cannot be read"
+        raise InvalidInput([_form(where, f"not YAML or JSON: {what}", "Correct it there.")]) from None
+
+
+def _form(value: str, message: str, remedy: str) -> Problem:
+    return Problem("$", value, "form", message, remedy)
+
+
+def source_address(request: func.HttpRequest) -> str:
+    """The caller's address as the platform saw it: the last entry of X-Forwarded-For; earlier ones are mere claims."""
+    last = (request.headers.get("X-Forwarded-For") or "").split(",")[-1].strip()
+    if last.count(":") == 1:  # IPv4 with a port
+        last = last.partition(":")[0]
+    return last.removeprefix("::ffff:")
+
+
+def guarded(handler: Handler) -> Handler:
+    """Turns the exception trees into answers. What is in none of them is a bug, and the host answers 500.
+
+    The host reads names and types of the bindings from the wrapped signature and passes them by keyword.
+    """
+
+    @functools.wraps(handler)
+    async def run(**bindings: Any) -> func.HttpResponse:
+        try:
+            return await handler(**bindings)
+        except InvalidInput as e:
+            return problem(422, "The document is not valid", f"{len(e.problems)} problems", e.problems)
+        except NotFound as e:
+            return problem(404, "Not found", str(e))
+        except Refused as e:
+            return problem(409, "Not possible now", str(e))
+        except StoreConflict:
+            return problem(
+                409, "Changed meanwhile", "Somebody else wrote it at the same time: read it again, then repeat."
+            )
+        except BadSeal as e:
+            return problem(401, "The seal does not fit", str(e))
+        except WireError as e:
+            return problem(400, "The message cannot be read", str(e))
+        except TemporaryError as e:
+            response = problem(503, "Try again", str(e))
+            response.headers["Retry-After"] = str(max(1, round(e.delay_s)))
+            return response
+        except HomelinkError as e:
+            return problem(502, "Azure or the vault refuses", str(e))
+
+    return run

@@ -1,0 +1,200 @@
+"""The Azure half of a step: the running operation, the Plan, and the one write that may be started.
+
+The operation's URL is all that is stored of it (the SDK's continuation token would contain the pre-shared key). A crash
+after a PUT and before the save costs nothing: the resource then says itself that ARM is at work on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.domain import plan as plans
+from shared.domain import render
+from shared.domain.arm import ArmKind, ArmRef
+from shared.domain.plan import Action, Change, Plan
+from shared.errors import ArmBusy, ArmRejected
+from shared.seams import Json, OperationState, Started
+
+from .services import Services
+from .unit import OperationRow, Refusal, Unit
+
+REFUSED_AGAIN_S = 300
+"""What ARM refused for good is tried again that late, in case a person removed the cause."""
+
+
+@dataclass
+class AzureHalf:
+    """`note` says what Azure is doing or why it refused; `wake_s` when to look again, None: the sweep will do."""
+
+    services: Services
+    unit: Unit
+    home_removed: set[str]
+    note: str = ""
+    wake_s: float | None = None
+
+    def refs(self) -> list[ArmRef]:
+        """All resources of the unit, in order of creation."""
+        gateway = self.unit.gateway
+        if gateway is None:
+            return []
+        refs = list(render.gateway_refs(self.unit.name, gateway.spec).values())
+        for name in sorted(self.unit.connections):
+            refs += render.connection_refs(name, gateway.spec).values()
+        return refs
+
+    async def poll(self) -> bool:
+        """Looks once at the running operation, if it is time; true while one runs."""
+        op = self.unit.state.operation
+        if op is None:
+            return False
+        now = self.services.now()
+        self.note = f"{op.action} of {op.kind.value}/{op.name} runs since {op.started:%H:%M:%S} UTC."
+        if now < op.not_before:
+            self.wake_s = (op.not_before - now).total_seconds()
+            return True
+        if op.url is None:
+            self._operation(None)
+            return False
+        try:
+            seen = await self.services.arm.poll(op.url)
+        except ArmBusy as e:
+            self._later(op, e.delay_s)
+            return True
+        if seen.state is OperationState.RUNNING:
+            self._later(op, seen.retry_after_s)
+            return True
+        self._operation(None)
+        self.note = ""
+        if seen.state is OperationState.FAILED:
+            self._refuse(op.kind, op.name, seen.code, seen.message)
+        return False
+
+    def plan(self, observed: plans.Observed) -> Plan:
+        unit, gateway = self.unit, self.unit.gateway
+        if gateway is None:
+            return Plan(())
+        controller = self.services.controller
+        wanted: list[render.Desired] = []
+        unwanted: list[ArmRef] = []
+        if not gateway.deleting:
+            wanted += render.gateway_resources(unit.name, gateway.spec, controller)
+        for name, row in sorted(unit.connections.items()):
+            refs = render.connection_refs(name, gateway.spec)
+            pin = unit.links[name].pin
+            if row.deleting and name in self.home_removed:
+                unwanted += [refs[ArmKind.CONNECTION], refs[ArmKind.LOCAL_GATEWAY]]
+            elif not row.deleting:
+                address = pin.address if pin else None
+                wanted += render.connection_resources(name, row.spec, unit.name, gateway.spec, controller, address)
+        if gateway.deleting:
+            unwanted += reversed(render.gateway_refs(unit.name, gateway.spec).values())
+        return plans.make(wanted, unwanted, observed, controller)
+
+    async def advance(self, plan: Plan, observed: plans.Observed) -> None:
+        """Starts the first change that can be started; stores its operation in the unit (not yet in the store)."""
+        busy = [ref for ref, r in observed.items() if r is not None and plans.provisioning_state(r) in _AT_WORK]
+        if busy:
+            self.note, self.wake_s = f"Azure is at work on {busy[0].kind.value}/{busy[0].name}.", 10.0
+            return
+        change = plan.next()
+        work = _Write.of(change) if change else await self._key_change(observed)
+        if work is None:
+            self.note = plan.changes[0].reason if plan.changes else ""
+            return
+        refusal = self.unit.state.refusal
+        if (
+            refusal
+            and refusal.target == f"{work.ref.kind.value}/{work.ref.name}"
+            and self.services.now() < refusal.until
+        ):
+            self.note = f"{refusal.code}: {refusal.message}"
+            return
+        try:
+            started = await self._start(work)
+        except ArmBusy as e:
+            self.note, self.wake_s = f"Azure is busy ({e.code}): {e}", e.delay_s
+            return
+        except ArmRejected as e:
+            self._refuse(work.ref.kind, work.ref.name, e.code, str(e))
+            return
+        if started is not None:
+            self._started(work, started)
+
+    async def _key_change(self, observed: plans.Observed) -> _Write | None:
+        """A connection whose key in the vault is newer than the one that Azure was given."""
+        gateway = self.unit.gateway
+        for name, row in sorted(self.unit.connections.items()):
+            link = self.unit.links[name]
+            if gateway is None or row.deleting or link.psk_version in (None, link.azure_psk_version):
+                continue
+            ref = render.connection_refs(name, gateway.spec)[ArmKind.CONNECTION]
+            if plans.is_settled(observed.get(ref)):
+                return _Write("key change", ref, {})
+        return None
+
+    async def _start(self, work: _Write) -> Started | None:
+        arm, ref = self.services.arm, work.ref
+        if work.action == "delete":
+            return await arm.delete(ref)
+        if work.action == "key change":
+            return await arm.set_shared_key(ref, await self._psk(ref.name))
+        if ref.kind is ArmKind.VIRTUAL_NETWORK and work.action == Action.CREATE:
+            await arm.ensure_resource_group(ref.subscription, ref.resource_group, work.body["location"])
+        body = work.body
+        if ref.kind is ArmKind.CONNECTION:
+            body = {**body, "properties": {**body["properties"], "sharedKey": await self._psk(ref.name)}}
+        return await arm.put(ref, body)
+
+    async def _psk(self, connection: str) -> str:
+        link = self.unit.links[connection]
+        secret = await self.services.vault.get(link.psk_name or "", link.psk_version)
+        if secret is None:
+            raise ArmRejected(f"the vault has no entry {link.psk_name}: put the pre-shared key there", 0, "NoPsk")
+        return secret.value
+
+    def _started(self, work: _Write, started: Started) -> None:
+        now = self.services.now()
+        if work.ref.kind is ArmKind.CONNECTION and work.action in ("key change", Action.CREATE):
+            link = self.unit.links[work.ref.name]
+            self.unit.links[work.ref.name] = link.model_copy(update={"azure_psk_version": link.psk_version})
+        self._operation(
+            OperationRow(
+                url=started.operation_url,
+                action=work.action,
+                kind=work.ref.kind,
+                name=work.ref.name,
+                started=now,
+                not_before=now + timedelta(seconds=started.retry_after_s),
+            )
+        )
+        self.note = f"{work.action} of {work.ref.kind.value}/{work.ref.name} started."
+        self.wake_s = started.retry_after_s
+
+    def _later(self, op: OperationRow, delay_s: float) -> None:
+        not_before = self.services.now() + timedelta(seconds=delay_s)
+        self._operation(op.model_copy(update={"not_before": not_before}))
+        self.wake_s = delay_s
+
+    def _operation(self, op: OperationRow | None) -> None:
+        self.unit.state = self.unit.state.model_copy(update={"operation": op})
+
+    def _refuse(self, kind: ArmKind, name: str, code: str, message: str) -> None:
+        until = self.services.now() + timedelta(seconds=REFUSED_AGAIN_S)
+        refusal = Refusal(target=f"{kind.value}/{name}", code=code, message=message, until=until)
+        self.unit.state = self.unit.state.model_copy(update={"refusal": refusal})
+        self.note = f"{code}: {message}"
+
+
+_AT_WORK = {"updating", "deleting", "creating"}
+
+
+@dataclass(frozen=True)
+class _Write:
+    action: str
+    ref: ArmRef
+    body: Json
+
+    @classmethod
+    def of(cls, change: Change) -> _Write:
+        return cls(change.action.value, change.ref, change.body)

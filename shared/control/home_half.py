@@ -1,0 +1,195 @@
+"""The home half of a step: what one Connection needs done, decided from evidence and carried out by commands.
+
+Repair decisions end here: a pin or its end changes what is desired of Azure (azure_half.py does it), an initiate is a
+command. The Incident is the story of it, told as it happens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from shared.domain import conditions, limits, render, repair
+from shared.domain.dns import DnsView
+from shared.wire.commands import Apply, DesiredTunnel, Kind, SecretRef, Target
+from shared.wire.reports import TunnelHealth
+
+from .commands import Commands
+from .observe import AgentSeen
+from .services import Services
+from .unit import ConnectionRow, IncidentEntry, IncidentRow, LinkRow, PinRow, Unit
+
+
+@dataclass
+class HomeHalf:
+    """One Connection in one step. `settled`: ARM has what we want of it and no operation runs."""
+
+    services: Services
+    commands: Commands
+    unit: Unit
+    name: str
+    now: datetime
+    agent: AgentSeen
+    dns: DnsView
+    settled: bool = False
+    desired: DesiredTunnel | None = None
+    trouble: str = ""
+    wake_s: float | None = None
+    _initiate: bool = field(default=False)
+
+    @property
+    def row(self) -> ConnectionRow:
+        return self.unit.connections[self.name]
+
+    @property
+    def link(self) -> LinkRow:
+        return self.unit.links[self.name]
+
+    @property
+    def health(self) -> TunnelHealth | None:
+        return self.agent.tunnel(self.row.id)
+
+    def _set(self, **changes: object) -> None:
+        self.unit.links[self.name] = self.link.model_copy(update=changes)
+
+    def render(self, end: render.AzureEnd | None) -> None:
+        """What the home should have, once Azure's addresses and a key are known."""
+        link, gateway = self.link, self.unit.gateway
+        if end is None or gateway is None or link.psk_name is None or link.psk_version is None:
+            return
+        psk = SecretRef(link.psk_name, link.psk_version)
+        try:
+            self.desired = render.tunnel(self.name, self.row.id, self.row.spec, gateway.spec, end, psk)
+        except ValueError as e:
+            self.trouble = str(e)
+
+    def removed(self) -> bool:
+        """Nothing of a Connection that is being deleted is left at home."""
+        if self.agent.id is None or self.link.apply_issued is None:
+            return True
+        report = self.agent.report
+        heard_since = self.link.remove_issued and self.agent.heard and self.agent.heard > self.link.remove_issued
+        return bool(report and heard_since and all(t.connection_id != self.row.id for t in report.tunnels))
+
+    def decide(self) -> None:
+        """Takes the evidence, notes what it proves, and settles what to do; no I/O."""
+        if self.desired is None or self.row.deleting:
+            return
+        lacks = tuple(conditions.missing_evidence(self.desired, self.health))
+        probed = conditions.probe_ok(self.desired, self.health)
+        reported = self.agent.source if self.agent.fresh else None
+        self._note_proof(lacks, probed, reported)
+        decision = repair.decide(self._situation(lacks, probed, reported), self.now)
+        self._tell(decision, lacks, reported)
+        match decision:
+            case repair.Act(repair.Rung.PIN, _, address):
+                self._set(pin=PinRow(address=str(address), since=self.now), healthy_since=None, agrees_since=None)
+            case repair.Act(repair.Rung.UNPIN):
+                self._set(pin=None)
+            case repair.Act(repair.Rung.INITIATE):
+                self._initiate = True
+                self._set(last_initiate=self.now, healthy_since=None)
+                self.wake_s = limits.WATCH_S
+            case repair.Wait(seconds):
+                self.wake_s = seconds
+
+    async def act(self) -> None:
+        """Issues the commands that the report shows to be needed. Only a settled Azure half gets a home half."""
+        agent_id = self.agent.id
+        if agent_id is None:
+            return
+        target = Target(self.name, self.row.id)
+        if self.row.deleting:
+            if not self.removed() and self._due(self.link.remove_issued):
+                await self.commands.issue(agent_id, Kind.REMOVE, self.row.generation, target, limits.APPLY_TTL_S)
+                self._set(remove_issued=self.now)
+        elif self._initiate:
+            await self.commands.issue(agent_id, Kind.INITIATE, self.row.generation, target, limits.INITIATE_TTL_S)
+        elif self.desired is not None and self.settled and self._needs_apply(self.desired):
+            body = Apply(self.desired, self.row.spec.revert_after_seconds, azure_ready=True)
+            await self.commands.issue(agent_id, Kind.APPLY, self.row.generation, body, limits.APPLY_TTL_S)
+            self._set(apply_digest=self.desired.digest(), apply_issued=self.now)
+
+    def conditions_link(self, resources: conditions.Resources | None) -> conditions.Link:
+        return conditions.Link(
+            resources=resources,
+            desired=self.desired,
+            trouble=self.trouble,
+            agent_known=self.agent.id is not None,
+            health=self.health,
+            heartbeat_age_s=(self.now - self.agent.heard).total_seconds() if self.agent.heard else None,
+            pin=self.link.pin.address if self.link.pin else None,
+            fqdn=self.row.spec.fqdn,
+            resolved=self.dns.agreed(),
+            reported_address=self.agent.source if self.agent.fresh else None,
+        )
+
+    def _situation(self, lacks: tuple[str, ...], probed: bool, reported: str | None) -> repair.Situation:
+        link = self.link
+        others = {n: x for n, x in self.unit.links.items() if n != self.name}
+        taken = {x.known_address for x in others.values()} | {x.pin.address for x in others.values() if x.pin}
+        return repair.Situation(
+            spec=self.row.spec.repair,
+            dns=self.dns,
+            reported_address=reported,
+            known_address=link.known_address,
+            lacks=lacks,
+            probe_ok=probed,
+            azure_settled=self.settled,
+            pin=repair.Pin(link.pin.address, link.pin.since) if link.pin else None,
+            healthy_since=link.healthy_since,
+            agrees_since=link.agrees_since,
+            last_initiate=link.last_initiate,
+            taken=frozenset(a for a in taken if a),
+        )
+
+    def _note_proof(self, lacks: tuple[str, ...], probed: bool, reported: str | None) -> None:
+        """What this report proves: that the tunnel works (since when), from which address, and what resolvers agree on.
+
+        A dead SA and its BGP session look alive for minutes, so after a pin only a probe or an SA made since counts.
+        """
+        link, heard = self.link, self.agent.heard
+        since = max((t for t in (link.last_initiate, link.pin.since if link.pin else None) if t), default=None)
+        recent = heard is not None and (since is None or heard > since)
+        installed_s = self.health.child.installed_s if self.health else None
+        young = bool(since and heard and installed_s is not None and heard - timedelta(seconds=installed_s) >= since)
+        accepted = link.pin.address if link.pin else link.known_address
+        proven = not lacks and recent and (probed or young or (link.pin is None and reported == (accepted or reported)))
+        if proven:
+            self._set(known_address=reported, healthy_since=link.healthy_since or self.now)
+        else:
+            self._set(healthy_since=None)
+        agree = link.pin is not None and self.dns.settled_on(link.pin.address)
+        self._set(agrees_since=(self.link.agrees_since or self.now) if agree else None)
+
+    def _tell(self, decision: repair.Decision, lacks: tuple[str, ...], reported: str | None) -> None:
+        """Opens, continues, and closes the Incident."""
+        link = self.link
+        incident = self.unit.incidents.get(link.incident or "")
+        moved = reported is not None and link.known_address is not None and reported != link.known_address
+        if incident is None:
+            if link.known_address is None or not (lacks or moved):
+                return
+            finding = "home-address-changed" if moved else "tunnel-down"
+            incident = IncidentRow(id=self.services.ulid(), connection=self.name, finding=finding, opened=self.now)
+        what = f"{decision.rung}: {decision.reason}" if isinstance(decision, repair.Act) else decision.reason
+        if decision is not repair.STEADY and (not incident.timeline or incident.timeline[-1].what != what):
+            entry = IncidentEntry(at=self.now, what=what)
+            incident = incident.model_copy(update={"timeline": (*incident.timeline, entry)[-200:]})
+        if incident.verified is None and link.healthy_since is not None and not moved:
+            incident = incident.model_copy(update={"verified": self.now})
+        quiet = decision is repair.STEADY and link.pin is None and self.settled
+        done = incident.verified is not None and quiet and not lacks
+        if done:
+            incident = incident.model_copy(update={"closed": self.now})
+        self.unit.incidents[incident.id] = incident
+        self._set(incident=None if done else incident.id)
+
+    def _due(self, issued: datetime | None) -> bool:
+        return issued is None or self.now - issued >= timedelta(seconds=limits.APPLY_AGAIN_S)
+
+    def _needs_apply(self, desired: DesiredTunnel) -> bool:
+        digest = desired.digest()
+        if self.health is not None and self.health.digest == digest:
+            return False
+        return self.link.apply_digest != digest or (self.agent.fresh and self._due(self.link.apply_issued))

@@ -1,0 +1,60 @@
+"""Reading what is: ARM's resources, the agents' last words, DNS. Read only, all at once, nothing remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.domain import limits
+from shared.domain.arm import ArmRef
+from shared.domain.dns import DnsView
+from shared.seams import Json
+from shared.wire.decode import from_plain
+from shared.wire.reports import Heartbeat, TunnelHealth
+
+from .agents import Agents
+from .services import Services
+
+
+@dataclass(frozen=True)
+class AgentSeen:
+    """`id` None: nobody enrolled under that name. The rest is None until a first heartbeat. `fresh`: recent enough to
+    count as evidence. `heard` is when the control plane received it."""
+
+    id: str | None
+    heard: datetime | None = None
+    source: str | None = None
+    report: Heartbeat | None = None
+    fresh: bool = False
+
+    def tunnel(self, connection_id: str) -> TunnelHealth | None:
+        """What a fresh report says of a Connection."""
+        if self.report is None or not self.fresh:
+            return None
+        return next((t for t in self.report.tunnels if t.connection_id == connection_id), None)
+
+
+async def resources(services: Services, refs: Iterable[ArmRef]) -> dict[ArmRef, Json | None]:
+    """Every resource as ARM has it, without secrets. Raises ArmBusy, ArmRejected."""
+    wanted = list(refs)
+    found = await asyncio.gather(*(services.arm.get(r) for r in wanted))
+    return dict(zip(wanted, found, strict=True))
+
+
+async def names(services: Services, fqdns: Iterable[str]) -> dict[str, DnsView]:
+    wanted = sorted(set(fqdns))
+    views = await asyncio.gather(*(services.resolver.look(n) for n in wanted))
+    return dict(zip(wanted, views, strict=True))
+
+
+async def agent(agents: Agents, name: str, now: datetime) -> AgentSeen:
+    agent_id = await agents.id_of(name)
+    data: dict[str, Any] | None = await agents.health(agent_id) if agent_id else None
+    if data is None:
+        return AgentSeen(agent_id)
+    heard = datetime.fromisoformat(data["heard"])
+    fresh = (now - heard).total_seconds() <= limits.HEARTBEAT_FRESH_S
+    return AgentSeen(agent_id, heard, str(data["source"]), from_plain(Heartbeat, data["report"]), fresh)

@@ -1,0 +1,73 @@
+"""The reconciler: one step brings one unit a little nearer to its specs. Level-triggered; a message only says "look".
+
+One step, always in this order, is:
+ 1. take the lease; poll the running ARM operation, once;
+ 2. read what is: ARM's resources, the agents' last heartbeats, DNS;
+ 3. decide what to repair (repair.decide); a pin is part of what is desired from then on;
+ 4. plan, and start the first change that can be started (one write at a time per gateway is Azure's rule);
+ 5. bring the home half along: issue apply, initiate and remove where the agent's report says they are needed;
+ 6. write Conditions and state, in one fenced transaction, and ask to be woken.
+Nothing waits. Whatever is lost or repeated, the next step starts from what is.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from shared.domain import limits
+from shared.errors import StoreConflict
+
+from .agents import Agents
+from .commands import Commands
+from .lease import Lease
+from .services import RECONCILE, Services
+from .step import Step
+from .unit import load
+
+
+class Reconciler:
+    def __init__(self, services: Services, agents: Agents) -> None:
+        self._s, self._agents, self._commands = services, agents, Commands(services, agents)
+
+    async def step(self, unit_name: str, due: datetime | None = None) -> None:
+        """Raises LeaseHeld when another works on the unit. `due` is when the message wanted to be heard: one that a
+        later step has already overtaken is dropped, so that wakes for one unit coalesce."""
+        now = self._s.now()
+        lease = await Lease.acquire(self._s.store, unit_name, self._s.ulid(), now)
+        try:
+            unit = await load(self._s.store, unit_name)
+            if unit.gateway is None:
+                return
+            last = unit.state.last_step
+            if due is not None and last is not None and last >= due:
+                return
+            step = Step(self._s, self._agents, self._commands, lease, unit, now)
+            wake_s = await step.run()
+            await self._wake_and_save(step, wake_s)
+        except StoreConflict:
+            return  # another has the lease now and sees more than we did; what we knew is void
+        finally:
+            await lease.release()
+
+    async def _wake_and_save(self, step: Step, wake_s: float | None) -> None:
+        state, now = step.unit.state, self._s.now()
+        pending = state.next_wake if state.next_wake is not None and state.next_wake > now else None
+        wake = now + timedelta(seconds=wake_s) if wake_s is not None and wake_s < limits.SWEEP_S else None
+        sooner = wake is not None and (pending is None or wake < pending)
+        step.unit.state = state.model_copy(
+            update={"last_step": step.now, "next_wake": wake if sooner else pending},
+        )
+        await step.save()
+        if sooner and wake is not None and wake_s is not None:
+            await wake_unit(self._s, step.unit.name, "continue", wake_s)
+
+
+def wake_message(services: Services, unit: str, reason: str, delay_s: float = 0) -> str:
+    """The text of a message on the reconcile queue: a key and a reason, never state."""
+    due = services.now() + timedelta(seconds=delay_s)
+    return json.dumps({"unit": unit, "reason": reason, "due": due.isoformat()})
+
+
+async def wake_unit(services: Services, unit: str, reason: str, delay_s: float = 0) -> None:
+    await services.queue.send(RECONCILE, wake_message(services, unit, reason, delay_s), delay_s=delay_s)

@@ -1,0 +1,192 @@
+"""What a user does with documents: put, get, list, delete. Validates against everything else that is stored.
+
+A PUT replaces the whole document. Two PUTs of one document at once: one of them is told to read again. The names of
+Connections are unique within a controller, because a URL names nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain import rules
+from shared.domain.conditions import Condition
+from shared.domain.problem import InvalidInput, Problem
+from shared.domain.spec import ConnectionDocument, ConnectionSpec, GatewayDocument, GatewaySpec
+from shared.errors import NotFound, Refused, RowExists
+from shared.seams import Row, Write, WriteKind
+
+from .agents import SERVED
+from .services import NAMES, UNITS, Services
+from .unit import CONNECTION, GATEWAY, ConnectionRow, GatewayRow, IncidentRow, LinkRow, Unit, load, to_data
+
+CONNECTIONS = "connection"  # partition of table `names`
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A document as stored: `generation` counts its changes."""
+
+    name: str
+    id: str
+    generation: int
+    deleting: bool
+    spec: GatewaySpec | ConnectionSpec
+    conditions: tuple[Condition, ...]
+
+
+class Specs:
+    def __init__(self, services: Services) -> None:
+        self._s = services
+
+    async def put_gateway(self, name: str, document: GatewayDocument) -> Stored:
+        """Raises InvalidInput with every problem, its Connections' included."""
+        _same_name(name, document.metadata.name)
+        unit = await load(self._s.store, name)
+        problems = rules.gateway_problems(document.spec)
+        for other, theirs in unit.connections.items():
+            rest = {n: c.spec for n, c in unit.connections.items() if n != other}
+            found = rules.connection_problems(other, theirs.spec, document.spec, rest)
+            problems += [Problem(f"(Connection {other}) {p.path}", p.value, p.rule, p.message, p.remedy) for p in found]
+        if problems:
+            raise InvalidInput(problems)
+        old = unit.gateway
+        if old is not None:
+            _may_change_gateway(old.spec, document.spec)
+        same = old is not None and old.spec == document.spec and not old.deleting
+        row = GatewayRow(
+            id=old.id if old else self._s.ulid(),
+            generation=old.generation + (not same) if old else 1,
+            spec=document.spec,
+        )
+        await self._write(name, GATEWAY, to_data(row), unit.etags.get(GATEWAY))
+        return Stored(name, row.id, row.generation, False, row.spec, unit.state.conditions)
+
+    async def put_connection(self, name: str, document: ConnectionDocument) -> Stored:
+        """Raises InvalidInput with every problem, NotFound when there is no such gateway."""
+        _same_name(name, document.metadata.name)
+        spec = document.spec
+        unit = await load(self._s.store, spec.gateway)
+        if unit.gateway is None or unit.gateway.deleting:
+            raise NotFound(f"Gateway {spec.gateway} does not exist: PUT it first")
+        others = {n: c.spec for n, c in unit.connections.items() if n != name}
+        problems = rules.connection_problems(name, spec, unit.gateway.spec, others)
+        if problems:
+            raise InvalidInput(problems)
+        await self._claim(name, spec.gateway)
+        old = unit.connections.get(name)
+        if old is not None and old.deleting:
+            raise Refused(f"Connection {name} is being deleted: wait until it is gone, then PUT it again")
+        if old is not None and old.spec.agent != spec.agent:
+            raise Refused(f"Connection {name} belongs to agent {old.spec.agent}: delete it before another serves it")
+        row = ConnectionRow(
+            id=old.id if old else self._s.ulid(),
+            generation=old.generation + (old.spec != spec) if old else 1,
+            spec=spec,
+        )
+        served = {"gateway": spec.gateway, "psk": psk_name(row)}
+        await self._s.store.transact(NAMES, SERVED + spec.agent, [Write(WriteKind.UPSERT, name, dict(served))])
+        await self._write(spec.gateway, CONNECTION + name, to_data(row), unit.etags.get(CONNECTION + name))
+        return Stored(name, row.id, row.generation, False, row.spec, unit.links.get(name, LinkRow()).conditions)
+
+    async def set_psk(self, name: str, value: str) -> None:
+        """Write-only: a new version of the key that Homelink keeps for a Connection. Raises InvalidInput, NotFound."""
+        unit = await self.unit_of(name)
+        row = unit.connections[name]
+        bad = not 16 <= len(value) <= 128 or any(not "!" <= c < "~" or c == "-" for c in value)
+        if bad:
+            raise InvalidInput([Problem("value", "(not shown)", "psk-form", "not a pre-shared key that both ends take", "Use 16 to 128 printable ASCII characters without space, '-' and '~'.")])  # fmt: skip  # noqa: E501
+        if row.spec.psk.vault_ref:
+            raise Refused(f"the key of Connection {name} is your vault entry {row.spec.psk.vault_ref}: set it there")
+        await self._s.vault.set(psk_name(row), value)
+
+    async def delete_gateway(self, name: str) -> None:
+        """Marks it; the reconciler removes what was made. Raises Refused while it has Connections."""
+        unit = await self._unit(name)
+        if unit.gateway is None:
+            raise NotFound(f"there is no Gateway {name}")
+        if unit.connections:
+            raise Refused(f"Gateway {name} still has Connections ({', '.join(sorted(unit.connections))}): delete them first")  # fmt: skip  # noqa: E501
+        row = unit.gateway.model_copy(update={"deleting": True})
+        await self._write(name, GATEWAY, to_data(row), unit.etags[GATEWAY])
+
+    async def delete_connection(self, name: str) -> str:
+        """Marks it and returns its gateway; both ends are removed by the reconciler."""
+        unit = await self.unit_of(name)
+        row = unit.connections[name].model_copy(update={"deleting": True})
+        await self._write(unit.name, CONNECTION + name, to_data(row), unit.etags[CONNECTION + name])
+        return unit.name
+
+    async def get_gateway(self, name: str) -> Stored:
+        unit = await self._unit(name)
+        if unit.gateway is None:
+            raise NotFound(f"there is no Gateway {name}")
+        g = unit.gateway
+        return Stored(name, g.id, g.generation, g.deleting, g.spec, unit.state.conditions)
+
+    async def get_connection(self, name: str) -> Stored:
+        unit = await self.unit_of(name)
+        c = unit.connections[name]
+        return Stored(name, c.id, c.generation, c.deleting, c.spec, unit.links[name].conditions)
+
+    async def list_gateways(self) -> list[str]:
+        return [r.partition for r in await self._s.store.scan(UNITS, GATEWAY)]
+
+    async def list_connections(self) -> list[str]:
+        return [r.key for r in await self._s.store.query(NAMES, CONNECTIONS)]
+
+    async def incidents(self, name: str) -> list[IncidentRow]:
+        """Newest first."""
+        unit = await self.unit_of(name)
+        mine = [i for i in unit.incidents.values() if i.connection == name]
+        return sorted(mine, key=lambda i: i.id, reverse=True)
+
+    async def unit_of(self, connection: str) -> Unit:
+        """Raises NotFound."""
+        row = await self._s.store.get(NAMES, CONNECTIONS, connection)
+        unit = await load(self._s.store, str(row.data["gateway"])) if row else None
+        if unit is None or connection not in unit.connections:
+            raise NotFound(f"there is no Connection {connection}")
+        return unit
+
+    async def _unit(self, name: str) -> Unit:
+        return await load(self._s.store, name)
+
+    async def _claim(self, name: str, gateway: str) -> None:
+        try:
+            await self._s.store.transact(NAMES, CONNECTIONS, [Write(WriteKind.INSERT, name, {"gateway": gateway})])
+        except RowExists as e:
+            row: Row | None = await self._s.store.get(NAMES, CONNECTIONS, name)
+            if row is not None and row.data["gateway"] != gateway:
+                raise Refused(f"Connection {name} exists on Gateway {row.data['gateway']}: choose another name") from e
+
+    async def _write(self, unit: str, key: str, data: dict[str, Any], etag: str | None) -> None:
+        kind = WriteKind.INSERT if etag is None else WriteKind.REPLACE
+        await self._s.store.transact(UNITS, unit, [Write(kind, key, data, etag)])
+
+
+def psk_name(row: ConnectionRow) -> str:
+    """The vault entry of a Connection's pre-shared key."""
+    return row.spec.psk.vault_ref or f"psk-{row.id}"
+
+
+def _same_name(path: str, document: str) -> None:
+    if path != document:
+        raise InvalidInput([Problem("metadata.name", document, "name-differs", f"the URL says {path!r}", "Make both the same.")])  # fmt: skip  # noqa: E501
+
+
+def _may_change_gateway(old: GatewaySpec, new: GatewaySpec) -> None:
+    fixed = {
+        "spec.subscriptionId": (old.subscription_id, new.subscription_id),
+        "spec.resourceGroup": (old.resource_group, new.resource_group),
+        "spec.location": (old.location, new.location),
+        "spec.virtualNetwork.name": (old.virtual_network.name, new.virtual_network.name),
+        "spec.virtualNetwork.gatewaySubnet": (old.virtual_network.gateway_subnet, new.virtual_network.gateway_subnet),
+    }
+    problems = [
+        Problem(path, b, "immutable", f"cannot be changed (it is {a!r})", "Delete the Gateway and PUT a new one.")
+        for path, (a, b) in fixed.items()
+        if a != b
+    ]
+    if problems:
+        raise InvalidInput(problems)

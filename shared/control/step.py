@@ -1,0 +1,182 @@
+"""One step of one unit, in the order that reconciler.py describes."""
+
+from __future__ import annotations
+
+import string
+from datetime import datetime
+
+from shared.domain import conditions, limits, plan, render
+from shared.domain.arm import ArmKind
+from shared.errors import ArmBusy, ArmRejected
+from shared.seams import Write, WriteKind
+
+from . import observe
+from .agents import SERVED, Agents
+from .azure_half import AzureHalf
+from .commands import Commands
+from .home_half import HomeHalf
+from .lease import Lease
+from .services import NAMES, Services
+from .specs import CONNECTIONS, psk_name
+from .unit import CONNECTION, GATEWAY, INCIDENT, LINK, STATE, GatewayRow, Unit
+
+PSK_LENGTH = 48
+PSK_ALPHABET = string.ascii_letters + string.digits
+
+
+class Step:
+    def __init__(
+        self, services: Services, agents: Agents, commands: Commands, lease: Lease, unit: Unit, now: datetime
+    ) -> None:
+        self._s, self._agents, self._commands, self._lease = services, agents, commands, lease
+        self.unit, self.now = unit, now
+        self._gone = False
+
+    async def save(self) -> None:
+        """One fenced transaction with everything that changed. Raises StoreConflict when the lease is lost."""
+        if not self._gone and (writes := self.unit.writes()):
+            await self._lease.commit(writes)
+
+    async def run(self) -> float | None:
+        """Returns when to look again, in seconds, or None when the sweep is soon enough."""
+        unit, gateway = self.unit, self.unit.gateway
+        if gateway is None:
+            return None
+        homes = await self._homes()
+        azure = AzureHalf(self._s, unit, {n for n, h in homes.items() if h.row.deleting and h.removed()})
+        observed = await self._observe(azure)
+        await self._keys(homes)
+        end = self._end()
+        for home in homes.values():
+            home.render(end)
+            home.settled = observed is not None and self._settled(home, azure.plan(observed), observed)
+            home.decide()
+        todo = plan.Plan(())
+        if observed is not None:
+            todo = azure.plan(observed)
+            await azure.advance(todo, observed)
+            await self.save()  # the operation's URL first: what follows may fail
+            for home in homes.values():
+                home.settled = home.settled and unit.state.operation is None
+        for home in homes.values():
+            await home.act()
+        self._judge(gateway, azure, homes, observed, todo)
+        if observed is not None and await self._purge(gateway, homes, observed):
+            return limits.WATCH_S
+        return min((w for w in [azure.wake_s, *(h.wake_s for h in homes.values())] if w is not None), default=None)
+
+    async def _homes(self) -> dict[str, HomeHalf]:
+        rows = self.unit.connections
+        views = await observe.names(self._s, (r.spec.fqdn for r in rows.values()))
+        agents = {n: await observe.agent(self._agents, n, self.now) for n in {r.spec.agent for r in rows.values()}}
+        return {
+            n: HomeHalf(self._s, self._commands, self.unit, n, self.now, agents[r.spec.agent], views[r.spec.fqdn])
+            for n, r in sorted(rows.items())
+        }
+
+    async def _observe(self, azure: AzureHalf) -> plan.Observed | None:
+        """None while an operation runs or ARM cannot be read: then nothing about Azure is decided in this step."""
+        if await azure.poll():
+            return None
+        try:
+            observed = await observe.resources(self._s, azure.refs())
+        except ArmBusy as e:
+            azure.note, azure.wake_s = f"Azure cannot be read ({e.code}): {e}", e.delay_s
+            return None
+        except ArmRejected as e:
+            azure.note = f"Azure cannot be read: {e}"
+            return None
+        by_kind = {r.kind: body for r, body in observed.items() if r.kind in (ArmKind.GATEWAY, ArmKind.PUBLIC_IP)}
+        end = render.azure_end(by_kind.get(ArmKind.GATEWAY), by_kind.get(ArmKind.PUBLIC_IP))
+        if end is not None:
+            update = {"public_ip": end.public_ip, "bgp_address": end.bgp_address}
+            self.unit.state = self.unit.state.model_copy(update=update)
+        return observed
+
+    def _end(self) -> render.AzureEnd | None:
+        state = self.unit.state
+        return render.AzureEnd(state.public_ip, state.bgp_address) if state.public_ip and state.bgp_address else None
+
+    async def _keys(self, homes: dict[str, HomeHalf]) -> None:
+        """Makes sure that every Connection has a key, and learns of a newer one."""
+        for name, home in homes.items():
+            if home.row.deleting:
+                continue
+            entry = psk_name(home.row)
+            secret = await self._s.vault.get(entry)
+            version = secret.version if secret else None
+            if version is None and home.row.spec.psk.generate:
+                version = await self._s.vault.set(entry, self._draw())
+            update = {"psk_name": entry, "psk_version": version}
+            self.unit.links[name] = self.unit.links[name].model_copy(update=update)
+
+    def _draw(self) -> str:
+        """48 letters and digits (285 bits), without bias: bytes beyond the last whole multiple are thrown away."""
+        size, drawn = len(PSK_ALPHABET), ""
+        while len(drawn) < PSK_LENGTH:
+            drawn += "".join(PSK_ALPHABET[b % size] for b in self._s.random.token(64) if b < 256 - 256 % size)
+        return drawn[:PSK_LENGTH]
+
+    def _settled(self, home: HomeHalf, todo: plan.Plan, observed: plan.Observed) -> bool:
+        gateway = self.unit.gateway
+        if gateway is None or home.row.deleting:
+            return False
+        refs = [*render.connection_refs(home.name, gateway.spec).values()]
+        refs.append(render.gateway_refs(self.unit.name, gateway.spec)[ArmKind.GATEWAY])
+        changed = {c.ref for c in todo.changes}
+        link = self.unit.links[home.name]
+        keyed = link.psk_version is not None and link.psk_version == link.azure_psk_version
+        return keyed and all(r not in changed and plan.is_settled(observed.get(r)) for r in refs)
+
+    def _judge(
+        self,
+        gateway: GatewayRow,
+        azure: AzureHalf,
+        homes: dict[str, HomeHalf],
+        observed: plan.Observed | None,
+        todo: plan.Plan,
+    ) -> None:
+        """Conditions of the Gateway and of every Connection."""
+        state = self.unit.state
+        refs = render.gateway_refs(self.unit.name, gateway.spec)
+        seen = None if observed is None else {k: observed.get(r) for k, r in refs.items()}
+        verdicts = conditions.gateway(seen, todo, azure.note, state.conditions)
+        update = {"conditions": conditions.transitioned(state.conditions, verdicts, self.now)}
+        self.unit.state = state.model_copy(update=update)
+        for name, home in homes.items():
+            mine = render.connection_refs(name, gateway.spec)
+            resources = None if observed is None else {k: observed.get(r) for k, r in mine.items()}
+            link = self.unit.links[name]
+            judged = conditions.connection(home.conditions_link(resources), azure.note)
+            told = conditions.transitioned(link.conditions, judged, self.now)
+            self.unit.links[name] = link.model_copy(update={"conditions": told})
+
+    async def _purge(self, gateway: GatewayRow, homes: dict[str, HomeHalf], observed: plan.Observed) -> bool:
+        """Forgets what is gone at both ends. True when something was forgotten."""
+        forgotten = False
+        for name, home in homes.items():
+            refs = render.connection_refs(name, gateway.spec).values()
+            if home.row.deleting and home.removed() and all(observed.get(r) is None for r in refs):
+                await self._forget_connection(name)
+                forgotten = True
+        refs = render.gateway_refs(self.unit.name, gateway.spec).values()
+        if gateway.deleting and not self.unit.connections and all(observed.get(r) is None for r in refs):
+            keys = [(GATEWAY, self.unit.etags[GATEWAY]), (STATE, None)]
+            await self._lease.commit([Write(WriteKind.DELETE, k, etag=e) for k, e in keys])
+            self._gone = forgotten = True
+        return forgotten
+
+    async def _forget_connection(self, name: str) -> None:
+        row = self.unit.connections.pop(name)
+        self.unit.links.pop(name)
+        mine = [k for k, i in self.unit.incidents.items() if i.connection == name]
+        writes = [Write(WriteKind.DELETE, f"{INCIDENT}{name}:{k}") for k in mine]
+        for k in mine:
+            del self.unit.incidents[k]
+        writes.append(Write(WriteKind.DELETE, LINK + name))
+        writes.append(Write(WriteKind.DELETE, CONNECTION + name, etag=self.unit.etags[CONNECTION + name]))
+        if row.spec.psk.vault_ref is None:
+            await self._s.vault.delete(psk_name(row))
+        await self._s.store.transact(NAMES, SERVED + row.spec.agent, [Write(WriteKind.DELETE, name)])
+        await self._lease.commit(writes)
+        await self._s.store.transact(NAMES, CONNECTIONS, [Write(WriteKind.DELETE, name)])

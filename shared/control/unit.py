@@ -1,0 +1,164 @@
+"""A unit: one Gateway with its Connections, as it lies in the store. One partition of table `units`, one lease.
+
+| row | who writes it | holds |
+|---|---|---|
+| `lease` | reconciler | lease.py |
+| `gateway`, `connection:<name>` | API (and the reconciler when it ends a deletion) | spec, generation, id |
+| `state`, `link:<name>` | reconciler, under the lease | what it waits for, what it knows, Conditions |
+| `incident:<name>:<ulid>` | reconciler, under the lease | the timeline of one Incident |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from shared.domain.arm import ArmKind
+from shared.domain.conditions import Condition
+from shared.domain.model import Model
+from shared.domain.spec import ConnectionSpec, GatewaySpec
+from shared.seams import Row, Store, Write, WriteKind
+
+from .services import UNITS
+
+GATEWAY, STATE, CONNECTION, LINK, INCIDENT = "gateway", "state", "connection:", "link:", "incident:"
+
+
+class GatewayRow(Model):
+    id: str
+    generation: int
+    spec: GatewaySpec
+    deleting: bool = False
+
+
+class ConnectionRow(Model):
+    id: str
+    generation: int
+    spec: ConnectionSpec
+    deleting: bool = False
+
+
+class OperationRow(Model):
+    """An ARM operation that was started and not yet seen to end. `url` None: watch the resource itself."""
+
+    url: str | None
+    action: str
+    kind: ArmKind
+    name: str
+    started: datetime
+    not_before: datetime
+
+
+class Refusal(Model):
+    """ARM refused a write of `target` (kind/name); it is not tried again before `until`."""
+
+    target: str
+    code: str
+    message: str
+    until: datetime
+
+
+class StateRow(Model):
+    last_step: datetime | None = None
+    next_wake: datetime | None = None
+    operation: OperationRow | None = None
+    refusal: Refusal | None = None
+    public_ip: str | None = None
+    bgp_address: str | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class PinRow(Model):
+    address: str
+    since: datetime
+
+
+class LinkRow(Model):
+    """`psk_version`: the vault's current; `azure_psk_version`: the one that Azure was last given."""
+
+    psk_name: str | None = None
+    psk_version: str | None = None
+    azure_psk_version: str | None = None
+    pin: PinRow | None = None
+    known_address: str | None = None
+    healthy_since: datetime | None = None
+    agrees_since: datetime | None = None
+    apply_digest: str | None = None
+    apply_issued: datetime | None = None
+    last_initiate: datetime | None = None
+    remove_issued: datetime | None = None
+    incident: str | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class IncidentEntry(Model):
+    at: datetime
+    what: str
+
+
+class IncidentRow(Model):
+    """`opened` is when Homelink noticed, `verified` when the tunnel was proven, `closed` when nothing was left."""
+
+    id: str
+    connection: str
+    finding: str
+    opened: datetime
+    verified: datetime | None = None
+    closed: datetime | None = None
+    timeline: tuple[IncidentEntry, ...] = ()
+
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass
+class Unit:
+    """Loaded by `load`; changed in memory by a step; `writes()` says what to store."""
+
+    name: str
+    gateway: GatewayRow | None = None
+    state: StateRow = field(default_factory=StateRow)
+    connections: dict[str, ConnectionRow] = field(default_factory=dict)
+    links: dict[str, LinkRow] = field(default_factory=dict)
+    incidents: dict[str, IncidentRow] = field(default_factory=dict)
+    etags: dict[str, str] = field(default_factory=dict)
+    _before: dict[str, object] = field(default_factory=dict)
+
+    def writes(self) -> list[Write]:
+        """Only what changed, and only rows that are the reconciler's own."""
+        rows: dict[str, Model] = {STATE: self.state}
+        rows |= {LINK + n: link for n, link in self.links.items()}
+        rows |= {f"{INCIDENT}{i.connection}:{k}": i for k, i in self.incidents.items()}
+        plain = {key: to_data(row) for key, row in rows.items()}
+        changed = [Write(WriteKind.UPSERT, k, d) for k, d in plain.items() if self._before.get(k) != d]
+        self._before.update(plain)
+        return changed
+
+
+def to_data(row: Model) -> dict[str, object]:
+    return row.model_dump(mode="json")
+
+
+def _read(model: type[M], row: Row) -> M:
+    return model.model_validate(row.data)
+
+
+async def load(store: Store, name: str) -> Unit:
+    unit = Unit(name)
+    for row in await store.query(UNITS, name):
+        unit.etags[row.key] = row.etag
+        if row.key == GATEWAY:
+            unit.gateway = _read(GatewayRow, row)
+        elif row.key == STATE:
+            unit.state = _read(StateRow, row)
+        elif row.key.startswith(CONNECTION):
+            unit.connections[row.key.removeprefix(CONNECTION)] = _read(ConnectionRow, row)
+        elif row.key.startswith(LINK):
+            unit.links[row.key.removeprefix(LINK)] = _read(LinkRow, row)
+        elif row.key.startswith(INCIDENT):
+            unit.incidents[row.key.rsplit(":", 1)[1]] = _read(IncidentRow, row)
+    for name_ in unit.connections:
+        unit.links.setdefault(name_, LinkRow())
+    unit.writes()
+    return unit

@@ -1,0 +1,63 @@
+"""IPv4 arithmetic of the subject: prefixes, the transit of a tunnel, which addresses mean what.
+
+Source of the transit modes: DESIGN section 4; Azure's BGP address is an argument because it is read from ARM.
+"""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+
+from shared.wire.commands import Transit
+
+CGNAT = IPv4Network("100.64.0.0/10")
+LINK_LOCAL = IPv4Network("169.254.0.0/16")
+POINT_TO_POINT_DEFAULT = IPv4Address("172.31.255.253")
+"""Stands on the tunnel interface only and is never announced; any unused address will do."""
+
+
+def network(text: str) -> IPv4Network | None:
+    """A prefix with a length and no host bits, or None."""
+    try:
+        return IPv4Network(text) if "/" in text else None
+    except (AddressValueError, NetmaskValueError, ValueError):
+        return None
+
+
+def address(text: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(text)
+    except AddressValueError:
+        return None
+
+
+def is_public(value: IPv4Address) -> bool:
+    """Routable on the Internet; documentation ranges count as public, because labs and examples use them as such."""
+    private = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"), CGNAT)
+    return not (
+        any(value in n for n in private)
+        or value.is_loopback
+        or value.is_multicast
+        or value in LINK_LOCAL
+        or value.is_unspecified
+        or value in IPv4Network("240.0.0.0/4")
+    )
+
+
+def subnet_transit_possible(azure_bgp: IPv4Address) -> bool:
+    """False where Azure's address is the network or broadcast address of its /30 (the .4 of active-active gateways)."""
+    block = IPv4Network((azure_bgp, 30), strict=False)
+    return azure_bgp not in (block.network_address, block.broadcast_address)
+
+
+def transit(mode: str, azure_bgp: IPv4Address, local: IPv4Address | None) -> Transit:
+    """The transit of a tunnel. `mode` is auto, gatewaySubnet or pointToPoint. Raises ValueError where (a) cannot be."""
+    possible = subnet_transit_possible(azure_bgp)
+    if mode == "gatewaySubnet" and not possible:
+        raise ValueError(
+            f"Azure's BGP address {azure_bgp} is the end of its /30: use transit mode pointToPoint or auto"
+        )
+    if mode == "gatewaySubnet" or (mode == "auto" and possible and local is None):
+        block = IPv4Network((azure_bgp, 30), strict=False)
+        mine = next(a for a in block.hosts() if a != azure_bgp)
+        return Transit("gatewaySubnet", str(mine), str(azure_bgp), 30)
+    return Transit("pointToPoint", str(local or POINT_TO_POINT_DEFAULT), str(azure_bgp), 32)

@@ -1,0 +1,251 @@
+"""Conditions: what is true of a Gateway or Connection, why, and since when. Kubernetes' meaning of the words.
+
+Pure: the reconciler hands in what it saw. A message says what to do next wherever there is something to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from shared.wire.commands import DesiredTunnel
+from shared.wire.reports import TunnelHealth
+
+from .arm import ArmKind
+from .model import Model
+from .plan import Plan, is_settled, provisioning_state
+from .render import Json
+
+Status = Literal["True", "False", "Unknown"]
+Verdict = tuple[Status, str, str]  # status, reason, message
+Resources = Mapping[ArmKind, Json | None]
+
+_IKE_REASONS = {
+    "AUTHENTICATION_FAILED": (
+        "AuthenticationFailed",
+        "The ends refuse each other: the pre-shared key or the IKE identity differs. Rotate the key to set both anew.",
+    ),
+    "NO_PROPOSAL_CHOSEN": (
+        "ProposalMismatch",
+        "The ends share no algorithms: somebody changed the IPsec policy of one of them. Compare both with the spec.",
+    ),
+    "TS_UNACCEPTABLE": ("SelectorMismatch", "The ends do not agree on traffic selectors: one of them is policy-based."),
+}
+
+
+class Condition(Model):
+    """`lastTransitionTime`: when `status` last changed, UTC."""
+
+    type: str
+    status: Status
+    reason: str
+    message: str
+    last_transition_time: datetime
+
+
+@dataclass(frozen=True)
+class Link:
+    """What is known of one Connection at one moment. `health` is None when the last heartbeat is not fresh, `resources`
+    while an operation runs. `trouble`: why there is no desired tunnel although Azure's addresses are known."""
+
+    resources: Resources | None
+    desired: DesiredTunnel | None
+    trouble: str
+    agent_known: bool
+    health: TunnelHealth | None
+    heartbeat_age_s: float | None
+    pin: str | None
+    fqdn: str
+    resolved: str | None
+    reported_address: str | None
+
+
+def transitioned(old: Iterable[Condition], verdicts: Mapping[str, Verdict], now: datetime) -> tuple[Condition, ...]:
+    """The new Conditions, keeping the time of those whose status is the same."""
+    since = {c.type: (c.status, c.last_transition_time) for c in old}
+    made = []
+    for kind, (status, reason, message) in verdicts.items():
+        before = since.get(kind)
+        at = before[1] if before and before[0] == status else now
+        made.append(Condition(type=kind, status=status, reason=reason, message=message, last_transition_time=at))
+    return tuple(made)
+
+
+def gateway(resources: Resources | None, plan: Plan, note: str, old: Iterable[Condition]) -> dict[str, Verdict]:
+    """`note` is what the running operation or ARM's last refusal says, empty when there is none. While an operation
+    runs nothing is read (`resources` None): what was true before stays, and InSync tells."""
+    kinds = {
+        "VirtualNetworkReady": ArmKind.VIRTUAL_NETWORK,
+        "PublicIpReady": ArmKind.PUBLIC_IP,
+        "GatewayReady": ArmKind.GATEWAY,
+    }
+    before = {c.type: (c.status, c.reason, c.message) for c in old}
+    verdicts: dict[str, Verdict] = {
+        name: before.get(name, ("False", "Missing", note))
+        if resources is None
+        else _resource(resources.get(kind), note)
+        for name, kind in kinds.items()
+    }
+    blocked = [c.reason for c in plan.changes if c.reason]
+    if blocked:
+        verdicts["InSync"] = ("False", "Blocked", " ".join(blocked))
+    elif plan.changes or resources is None:
+        verdicts["InSync"] = ("False", "Pending", note or f"{len(plan.changes)} changes to go.")
+    else:
+        verdicts["InSync"] = ("True", "AsSpecified", "Azure is as the specs say.")
+    return {"Ready": _summary(verdicts), **verdicts}
+
+
+def connection(link: Link, note: str) -> dict[str, Verdict]:
+    """All Conditions of a Connection; Ready is true when the tunnel is proven to work end to end."""
+    verdicts = {
+        "AzureReady": _azure(link, note),
+        "AgentConnected": _agent(link),
+        "FirewallReady": _firewall(link),
+        "TunnelUp": _tunnel(link),
+        "BgpEstablished": _bgp(link),
+        "RoutesExchanged": _routes(link),
+        "TrafficFlows": _traffic(link),
+    }
+    ready = _summary(verdicts)
+    verdicts["AddressCurrent"] = _address(link)
+    return {"Ready": ready, **verdicts}
+
+
+def probe_ok(desired: DesiredTunnel, health: TunnelHealth | None) -> bool:
+    """A ping through the tunnel was answered."""
+    return health is not None and any(p.ok for p in health.probes if p.target == desired.probe)
+
+
+def missing_evidence(desired: DesiredTunnel, health: TunnelHealth | None) -> list[str]:
+    """What still lacks for a tunnel to count as proven; empty when SA, BGP, routes both ways and probe all hold."""
+    if health is None:
+        return ["no fresh heartbeat"]
+    lacks = []
+    if health.digest != desired.digest():
+        lacks.append("the firewall has another configuration")
+    if not health.child.installed:
+        lacks.append("no child SA")
+    if health.bgp.state != "Established":
+        lacks.append(f"BGP is {health.bgp.state}")
+    if set(desired.bgp.accept) - set(health.bgp.received):
+        lacks.append("Azure's prefixes are not received")
+    if set(desired.bgp.advertise) - set(health.bgp.sent):
+        lacks.append("the home's prefixes are not sent")
+    if desired.probe and not probe_ok(desired, health):
+        lacks.append(f"the probe to {desired.probe} fails")
+    return lacks
+
+
+def _summary(verdicts: Mapping[str, Verdict]) -> Verdict:
+    for kind, (status, reason, message) in verdicts.items():
+        if status != "True":
+            return status, reason, f"{kind}: {message}"
+    return "True", "Verified", "Everything holds."
+
+
+def _resource(resource: Json | None, note: str) -> Verdict:
+    if resource is None:
+        return "False", "Missing", note or "Not created yet."
+    state = provisioning_state(resource)
+    if is_settled(resource):
+        return "True", "Succeeded", f"{resource.get('name')} exists."
+    return "False", state.capitalize() or "Unknown", note or f"Azure reports {state or 'nothing'}."
+
+
+def _azure(link: Link, note: str) -> Verdict:
+    if link.resources is None:
+        return "False", "OperationRunning", note
+    for kind in (ArmKind.LOCAL_GATEWAY, ArmKind.CONNECTION):
+        verdict = _resource(link.resources.get(kind), note)
+        if verdict[0] != "True":
+            return verdict
+    status = (link.resources[ArmKind.CONNECTION] or {}).get("properties", {}).get("connectionStatus", "Unknown")
+    return "True", "Succeeded", f"Azure's connection exists and reports {status}."
+
+
+def _agent(link: Link) -> Verdict:
+    if not link.agent_known:
+        return (
+            "False",
+            "NotEnrolled",
+            "No agent of that name has enrolled: POST /api/agents/{name}/token, then enrol it.",
+        )
+    if link.heartbeat_age_s is None:
+        return "False", "NeverSeen", "The agent enrolled but has sent no heartbeat: is its service running?"
+    if link.health is None and link.reported_address is None:
+        return (
+            "Unknown",
+            "Silent",
+            f"No heartbeat for {link.heartbeat_age_s:.0f} s: power, Internet or the agent is down.",
+        )
+    return "True", "Heartbeats", "The agent reports."
+
+
+def _firewall(link: Link) -> Verdict:
+    if link.health is None:
+        return "Unknown", "NoReport", "The agent has not reported this tunnel yet."
+    if link.desired is None:
+        return ("False", "Impossible", link.trouble) if link.trouble else ("Unknown", "Waiting", "Waits for Azure.")
+    if link.health.digest != link.desired.digest():
+        return "False", "Pending", "The firewall does not have the desired configuration yet."
+    if not link.health.confirmed:
+        return "False", "Unconfirmed", "Applied, and reverted by the firewall itself unless it proves to work."
+    return "True", "Applied", f"Generation {link.health.generation} is applied."
+
+
+def _tunnel(link: Link) -> Verdict:
+    if link.health is None:
+        return "Unknown", "NoReport", "The agent has not reported this tunnel."
+    if link.health.child.installed:
+        return "True", "Installed", f"IKE {link.health.ike.state}, child SA installed."
+    reason, message = _IKE_REASONS.get(link.health.ike_error or "", ("", ""))
+    if reason:
+        return "False", reason, message
+    error = f" ({link.health.ike_error})" if link.health.ike_error else ""
+    return "False", "Down", f"IKE is {link.health.ike.state}, no child SA{error}."
+
+
+def _bgp(link: Link) -> Verdict:
+    if link.health is None:
+        return "Unknown", "NoReport", "The agent has not reported this tunnel."
+    bgp = link.health.bgp
+    if bgp.state == "Established":
+        return "True", "Established", f"For {bgp.uptime_s:.0f} s."
+    if "peer as" in (bgp.last_error or "").lower():
+        return "False", "AsnMismatch", "The ends do not agree on the ASNs: compare the firewall's with spec.home.asn and the gateway's with spec.asn."  # fmt: skip  # noqa: E501
+    return "False", "Down", f"BGP is {bgp.state}" + (f" ({bgp.last_error})." if bgp.last_error else ".")
+
+
+def _routes(link: Link) -> Verdict:
+    if link.health is None or link.desired is None:
+        return "Unknown", "NoReport", "The agent has not reported this tunnel."
+    here = set(link.desired.bgp.accept) - set(link.health.bgp.received)
+    there = set(link.desired.bgp.advertise) - set(link.health.bgp.sent)
+    if here or there:
+        parts = [f"not received: {', '.join(sorted(here))}"] if here else []
+        parts += [f"not sent: {', '.join(sorted(there))}"] if there else []
+        return "False", "Incomplete", "; ".join(parts) + "."
+    return "True", "Exchanged", "Prefixes go both ways."
+
+
+def _traffic(link: Link) -> Verdict:
+    if link.health is None or link.desired is None:
+        return "Unknown", "NoReport", "The agent has not reported this tunnel."
+    if link.desired.probe is None:
+        return "True", "NotProbed", "spec.probe names nothing to ping."
+    if probe_ok(link.desired, link.health):
+        return "True", "ProbeAnswers", f"{link.desired.probe} answers through the tunnel."
+    return "False", "ProbeFails", f"{link.desired.probe} does not answer through the tunnel."
+
+
+def _address(link: Link) -> Verdict:
+    if link.pin:
+        return "True", "Pinned", f"Azure is pointed at {link.pin} until {link.fqdn} has settled."
+    if link.resolved is None:
+        return "False", "NotResolved", f"{link.fqdn} has no single IPv4 address that its servers agree on."
+    if link.reported_address and link.reported_address != link.resolved:
+        return "False", "Stale", f"{link.fqdn} says {link.resolved}, but the home now speaks from {link.reported_address}: the router has not updated DDNS."  # fmt: skip  # noqa: E501
+    return "True", "Agrees", f"{link.fqdn} is {link.resolved}."

@@ -1,0 +1,42 @@
+"""Every limit of the product: default, least, most, and why. Nothing else in the code holds such a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`unit` is s, bytes, bits or 1."""
+
+    default: int
+    least: int
+    most: int
+    unit: str
+    reason: str
+
+
+DPD_TIMEOUT = Limit(45, 9, 3600, "s", "Azure takes 9-3600, recommends 30-45 (FAQ)")
+IKE_LIFETIME_S = 28800  # fixed in Azure (FAQ)
+SA_LIFETIME = Limit(27000, 300, 172799, "s", "Azure's quick-mode default 27000, least 300 (FAQ)")
+SA_DATA_KB = 102_400_000  # Azure's default; the firewall rekeys by time
+MSS = Limit(1350, 536, 1460, "bytes", "Azure's advice for IPsec over the Internet; pfSense's field is this + 40")
+BGP_KEEPALIVE_S, BGP_HOLD_S = 60, 180  # fixed in Azure (FAQ)
+GATEWAY_SUBNET_BITS = Limit(27, 16, 27, "bits", "Azure recommends /27 or larger; smaller cannot grow later")
+PREFIXES = Limit(0, 0, 4000, "1", "the BGP session drops beyond 4,000 prefixes (FAQ)")
+CONNECTIONS = Limit(0, 0, 30, "1", "VpnGw1AZ-3AZ carry 30 tunnels")
+REVERT = Limit(600, 30, 3600, "s", "commit-confirm; below 420 (one BGP hold plus reconnect) only for a lab")
+UNPIN_AFTER = Limit(
+    600, 15, 86400, "s", "a pin ends after the tunnel has been healthy that long; below 600 only for a lab"
+)
+
+LEASE_S = 60  # a reconcile step is shorter than this: it makes a handful of bounded calls and never waits
+SWEEP_S = 60  # the timer that looks at every unit, whatever messages were lost
+APPLY_TTL_S = 3600  # an apply is declarative, so an old one is still right until a newer generation exists
+APPLY_AGAIN_S = 120  # no word of an apply for that long: issue it again (the agent recognises it by its digest)
+INITIATE_TTL_S = 120  # an old initiate would bounce a healthy tunnel
+INITIATE_AGAIN_S = 60  # a tunnel that is not verified that long after an initiate gets another one, while pinned
+HEARTBEAT_FRESH_S = 95  # three beats of 30 s and some network: older evidence counts for nothing
+WATCH_S = 5  # how soon to look again while an Incident is open
+TOKEN_VALID_S = 86_400  # an enrolment token that nobody used in a day is not needed
+QUEUE_GRANT_S = 3600  # the SAS of an agent's queue; renewed over HTTPS

@@ -1,0 +1,118 @@
+"""What a user writes: Gateway and Connection documents, apiVersion homelink/v1.
+
+Types and simple bounds stand here; everything that needs two fields or two documents stands in rules.py. Defaults are
+the answers that most homes need, so that a document holds little more than names and addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field
+
+from . import limits
+from .ipsec import IpsecPolicy
+from .model import NAME_PATTERN, Model
+
+NAME = re.compile(NAME_PATTERN[:1] + r"(?=.{3,40}$)" + NAME_PATTERN[1:])
+Name = Field(pattern=NAME_PATTERN, min_length=3, max_length=40)
+ARM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,78}[A-Za-z0-9_]$"
+UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+API_VERSION = "homelink/v1"
+
+
+class Subnet(Model):
+    name: str = Field(pattern=ARM_NAME)
+    prefix: str
+
+
+class VirtualNetwork(Model):
+    """`gatewaySubnet` is the prefix of the subnet that Azure wants named GatewaySubnet."""
+
+    name: str = Field(pattern=ARM_NAME)
+    address_space: tuple[str, ...] = Field(min_length=1, max_length=20)
+    gateway_subnet: str
+    subnets: tuple[Subnet, ...] = ()
+
+
+class GatewaySpec(Model):
+    """Tenant and subscription stand here because a controller may serve several."""
+
+    tenant_id: str = Field(pattern=UUID)
+    subscription_id: str = Field(pattern=UUID)
+    resource_group: str = Field(pattern=r"^[\w.()-]{1,89}[\w()-]$")
+    location: str = Field(pattern=r"^[a-z0-9]{3,40}$")
+    virtual_network: VirtualNetwork
+    sku: str = "VpnGw1AZ"
+    asn: int = Field(65515, ge=1, le=4294967294)
+
+
+class Home(Model):
+    """`bgpAddress` is the firewall's LAN address. Only `prefixes` are advertised to Azure."""
+
+    asn: int = Field(ge=1, le=4294967294)
+    bgp_address: str
+    prefixes: tuple[str, ...] = Field(min_length=1, max_length=200)
+
+
+class TransitSpec(Model):
+    """Which addresses stand on the tunnel interface; `local` only with pointToPoint (default: derived) or apipa."""
+
+    mode: Literal["auto", "gatewaySubnet", "pointToPoint"] = "auto"
+    local: str | None = None
+
+
+class PskSpec(Model):
+    """`generate`: Homelink draws one into the vault. `vaultRef`: the name of a secret that you put there yourself."""
+
+    generate: bool = True
+    vault_ref: str | None = Field(None, pattern=r"^[0-9A-Za-z-]{1,127}$")
+
+
+class RepairSpec(Model):
+    """`observe` never acts. `pin: false` leaves a changed address to Azure's own 5-minute DNS cache."""
+
+    policy: Literal["observe", "full"] = "full"
+    pin: bool = True
+    unpin_after_seconds: int = Field(
+        limits.UNPIN_AFTER.default, ge=limits.UNPIN_AFTER.least, le=limits.UNPIN_AFTER.most
+    )
+
+
+class ConnectionSpec(Model):
+    """`fqdn` is the DDNS name of the home. `probe` is an address in the virtual network that answers a ping."""
+
+    gateway: str = Name
+    agent: str = Name
+    fqdn: str = Field(max_length=253)
+    home: Home
+    transit: TransitSpec = TransitSpec()
+    ipsec: IpsecPolicy = IpsecPolicy()
+    psk: PskSpec = PskSpec()
+    mode: Literal["ResponderOnly", "InitiatorOnly", "Default"] = "ResponderOnly"
+    dpd_timeout_seconds: int = Field(
+        limits.DPD_TIMEOUT.default, ge=limits.DPD_TIMEOUT.least, le=limits.DPD_TIMEOUT.most
+    )
+    mss: int = Field(limits.MSS.default, ge=limits.MSS.least, le=limits.MSS.most)
+    revert_after_seconds: int = Field(limits.REVERT.default, ge=limits.REVERT.least, le=limits.REVERT.most)
+    probe: str | None = None
+    repair: RepairSpec = RepairSpec()
+
+
+class Metadata(Model):
+    name: str = Name
+
+
+class GatewayDocument(Model):
+    api_version: Literal["homelink/v1"] = "homelink/v1"
+    kind: Literal["Gateway"] = "Gateway"
+    metadata: Metadata
+    spec: GatewaySpec
+
+
+class ConnectionDocument(Model):
+    api_version: Literal["homelink/v1"] = "homelink/v1"
+    kind: Literal["Connection"] = "Connection"
+    metadata: Metadata
+    spec: ConnectionSpec

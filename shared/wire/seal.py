@@ -1,0 +1,65 @@
+"""A sealed message: `base64url(payload) "." base64url(MAC)`.
+
+The MAC covers the bytes as they were sent, so no canonical form of JSON has to be agreed upon. A seal is not a cover:
+the payload is readable, therefore no secret is ever sealed into a queue; HTTPS covers the few answers that hold one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from typing import Any
+
+from .errors import BadSeal, Malformed
+from .keys import Purpose
+
+MAX_BYTES = 48 * 1024
+"""A storage queue takes 64 KiB a message; base64 of this fits."""
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _unb64(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def _mac(key: bytes, purpose: Purpose, payload: bytes) -> bytes:
+    return hmac.new(key, b"homelink/1\0" + purpose.value.encode() + b"\0" + payload, hashlib.sha256).digest()
+
+
+def canonical(payload: dict[str, Any]) -> bytes:
+    """Compact JSON with sorted keys; what digests are made of."""
+    return json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def seal(key: bytes, purpose: Purpose, payload: dict[str, Any]) -> str:
+    """Raises Malformed when the payload is larger than MAX_BYTES."""
+    data = canonical(payload)
+    if len(data) > MAX_BYTES:
+        raise Malformed(f"message of {len(data)} bytes is larger than {MAX_BYTES}: nothing was sent")
+    return _b64(data) + "." + _b64(_mac(key, purpose, data))
+
+
+def unseal(key: bytes, purpose: Purpose, text: str) -> dict[str, Any]:
+    """The payload, verified. Raises BadSeal or Malformed; nothing of an unverified payload is looked at."""
+    if len(text) > 2 * MAX_BYTES:
+        raise Malformed(f"message of {len(text)} characters is larger than {2 * MAX_BYTES}")
+    head, dot, tail = text.partition(".")
+    try:
+        data, mac = _unb64(head), _unb64(tail)
+    except (binascii.Error, ValueError) as e:
+        raise Malformed("not a sealed message: expected base64url(payload).base64url(mac)") from e
+    if not dot or not hmac.compare_digest(mac, _mac(key, purpose, data)):
+        raise BadSeal(f"the seal of a {purpose.value} message does not fit: wrong key, wrong purpose, or altered")
+    try:
+        payload = json.loads(data)
+    except (ValueError, RecursionError) as e:
+        raise Malformed("sealed payload is not JSON") from e
+    if not isinstance(payload, dict):
+        raise Malformed("sealed payload is not an object")
+    return payload
