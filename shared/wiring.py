@@ -13,6 +13,7 @@ from shared.control.heartbeats import Heartbeats
 from shared.control.reconciler import Reconciler
 from shared.control.services import Services
 from shared.control.specs import Specs
+from shared.domain.model import ControllerId
 
 
 @dataclass(frozen=True)
@@ -49,21 +50,25 @@ def app() -> App:
 
 def _azure() -> Services:
     from shared.azure.arm import AzureArm
-    from shared.azure.queue import AzureQueue
-    from shared.azure.settings import Settings
-    from shared.azure.store import AzureStore
+    from shared.azure.calls import Http
+    from shared.azure.credential import credential
+    from shared.azure.queue import StorageQueue
+    from shared.azure.settings import read_settings
+    from shared.azure.store import TableStore
     from shared.azure.system import SystemClock, SystemRandom
-    from shared.azure.vault import AzureVault
+    from shared.azure.vault import KeyVault
     from shared.dns.resolver import DnsResolver
 
-    settings = Settings.from_env(os.environ)
+    settings = read_settings(os.environ)
+    http, clock = Http(settings.ca_file), SystemClock()
+    identity = credential(http, os.environ)
     return Services(
-        arm=AzureArm(settings),
+        arm=AzureArm(settings, http, identity),
         resolver=DnsResolver(settings.resolvers),
-        store=AzureStore(settings),
-        queue=AzureQueue(settings),
-        vault=AzureVault(settings),
-        clock=SystemClock(),
+        store=TableStore(settings, http, identity),
+        queue=StorageQueue(settings, http, clock, identity),
+        vault=KeyVault(settings, http, identity),
+        clock=clock,
         random=SystemRandom(),
-        controller=settings.controller,
+        controller=ControllerId(settings.controller_id),
     )
