@@ -32,7 +32,7 @@ async def enrol(req: func.HttpRequest) -> func.HttpResponse:
 
     try:
         request = from_plain(EnrolRequest, req.get_json())
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise e if isinstance(e, Malformed) else Malformed("the body of an enrolment is a JSON object") from e
     given = await app().agents.enrol(request)
     return func.HttpResponse(json.dumps(to_plain(given)), status_code=201, mimetype="application/json")

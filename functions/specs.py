@@ -122,7 +122,10 @@ async def get_incidents(req: func.HttpRequest) -> func.HttpResponse:
 @guarded
 async def put_psk(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
     """Write-only: {"value": "..."}; nothing ever returns it."""
-    data = document(req)
+    try:
+        data = document(req)
+    except InvalidInput:
+        data = None  # what the parser complains about may be a piece of the key
     if not isinstance(data, dict) or not isinstance(data.get("value"), str):
         return problem(422, "The document is not valid", 'Send {"value": "<the pre-shared key>"}.')
     await app().specs.set_psk(_name(req), data["value"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import azure.functions as func
 
-from shared.domain.problem import InvalidInput, Problem
+from shared.domain.problem import InvalidInput, Problem, shown
 from shared.errors import HomelinkError, NotFound, Refused, StoreConflict, TemporaryError
 from shared.wire.errors import BadSeal, WireError
 
@@ -29,7 +29,7 @@ def problem(status: int, title: str, detail: str, problems: tuple[Problem, ...] 
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if problems:
         body["errors"] = [
-            {"path": p.path, "value": p.value, "rule": p.rule, "message": p.message, "remedy": p.remedy}
+            {"path": p.path, "value": shown(p.value), "rule": p.rule, "message": p.message, "remedy": p.remedy}
             for p in problems
         ]
     text = json.dumps(body, default=str)
@@ -61,9 +61,11 @@ def _form(value: str, message: str, remedy: str) -> Problem:
 def source_address(request: func.HttpRequest) -> str:
     """The caller's address as the platform saw it: the last entry of X-Forwarded-For; earlier ones are mere claims."""
     last = (request.headers.get("X-Forwarded-For") or "").split(",")[-1].strip()
-    if last.count(":") == 1:  # IPv4 with a port
+    if last.startswith("["):  # IPv6 with or without a port
+        last = last[1:].partition("]")[0]
+    elif last.count(":") == 1:  # IPv4 with a port
         last = last.partition(":")[0]
-    return last.removeprefix("::ffff:")
+    return last.lower().removeprefix("::ffff:")
 
 
 def guarded(handler: Handler) -> Handler:

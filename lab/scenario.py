@@ -82,12 +82,12 @@ async def put_documents(world: World, **overrides: Any) -> None:
     await world.api.call("PUT", "connections/home", document("home", repair=repair, **overrides))
 
 
-async def join(world: World, tell: Tell, within: float = 150) -> Joined:
-    """Both documents, one agent, and everything until the tunnel is proven."""
+async def join(world: World, tell: Tell, *, timing: str = "", within: float = 150) -> Joined:
+    """Both documents, one agent (`timing`: lines of its [timing]), and everything until the tunnel is proven."""
     began = time.monotonic()
     await put_documents(world)
     tell("PUT gateway hub, connection home: accepted")
-    await world.start_agent("home-fw")
+    await world.start_agent("home-fw", timing=timing)
     tell("agent home-fw: enrolled with a one-time token, running on the home firewall")
     result, told = Joined(), set[str]()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import ssl
 import sys
 from collections.abc import Callable
@@ -75,10 +76,14 @@ class World:
         return f"https://{CLOUD}:{AZURE_PORT}"
 
     @property
-    def identity(self) -> dict[str, str]:
-        """The environment in which azure-identity finds the lab's managed identity. Holds a secret."""
-        names = ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-        return {name: self._settings[name] for name in names}
+    def settings(self) -> dict[str, str]:
+        """The app settings of the Functions host, the managed identity's among them. Holds secrets."""
+        return dict(self._settings)
+
+    def as_azure_would(self, setenv: Callable[[str, str], None]) -> None:
+        """Gives a process the managed identity, which azure-identity finds in its environment."""
+        for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "SSL_CERT_FILE"):
+            setenv(name, self._settings[name])
 
     async def __aenter__(self) -> Self:
         if sandbox.VARIABLE not in os.environ:
@@ -103,10 +108,18 @@ class World:
         storage = Azurite(tls=Tls(self.certificates.cert, self.certificates.key), listen="127.0.0.1")
         await self._stack.enter_async_context(storage)
         self._progress("storage: Azurite")
+        self._stack.callback(self._keep_logs)
         await self._start_azure(storage)
         self._progress("Azure (simulated): ARM, Key Vault, identity")
         await self.start_host()
         self._progress("Homelink: function_app.py in the local Functions host")
+
+    def _keep_logs(self) -> None:
+        """The network's logs lie in the sandbox and would die with it."""
+        for path in (*self.folder.rglob("*.log"), *self.folder.rglob("*.out")):
+            kept = self.logs / path.relative_to(self.folder)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, kept)
 
     async def _start_azure(self, storage: Azurite) -> None:
         cert = self.certificates
@@ -156,6 +169,9 @@ class World:
             "HOMELINK_CA_FILE": str(cert.ca),
             "HOMELINK_RESOLVERS": RESOLVER,
             "LAB_HOST_FUNCTION_KEY": self._key,
+            # Azure's least values: a host that follows a killed one takes over its timers in seconds, not minutes.
+            "AzureFunctionsJobHost__singleton__listenerLockPeriod": "00:00:15",
+            "AzureFunctionsJobHost__singleton__listenerLockRecoveryPollingInterval": "00:00:02",
         }
 
     async def start_host(self) -> None:
@@ -196,6 +212,14 @@ class World:
     async def kill_host(self) -> None:
         """SIGKILL, as a crash would end it."""
         await self.daemons["host"].stop(grace=0)
+
+    async def agent_command(self, word: str, home: str = "home") -> str:
+        """`pause`, `resume` or `status`, as the home owner would type it on the firewall; returns what it prints."""
+        found = self.network.homes[home]
+        config = str(found.directory / "agent.toml")
+        return await run(
+            *inside(found.home.firewall_ns), sys.executable, "-m", "agent", word, "--config", config, cwd=ROOT
+        )
 
     async def start_agent(self, name: str, home: str = "home", *, timing: str = "") -> None:
         """Enrols an agent with a one-time token and starts it on the home's firewall. `timing`: lines of [timing]."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.wire import keys
 from shared.wire.reports import EnrolAnswer, EnrolRequest, QueueGrant, RenewRequest, SecretGrant
 
 from .services import AGENTS, NAMES, Services
+from .unit import load, psk_name
 
 AGENT, HEALTH, COMMAND = "agent", "health", "command:"
 TOKENS, AGENT_NAMES, SERVED = "token", "agent", "served:"  # partitions of table `names`
@@ -73,8 +75,10 @@ class Agents:
 
     async def enrol(self, request: EnrolRequest) -> EnrolAnswer:
         """Raises Refused. The same token with the same nonce gets the same answer, so a lost answer costs nothing."""
-        if len(request.nonce) < 32:
-            raise Refused("the nonce has fewer than 32 characters: use the agent of this version")
+        if len(request.nonce) < 32 or not request.nonce.isascii():
+            raise Refused("the nonce has fewer than 32 ASCII characters: use the agent of this version")
+        if not request.token.isascii():
+            raise Refused("this enrolment token is not known here: make a new one for this controller")
         key = _hash(request.token)
         found = await self._s.store.get(NAMES, TOKENS, key)
         if found is None:
@@ -110,13 +114,12 @@ class Agents:
             if await self._s.vault.get(key_name(agent_id, purpose)) is None:
                 await self._s.vault.set(key_name(agent_id, purpose), base64.b64encode(value).decode())
         row = AgentRow(id=agent_id, name=name, enrolled=self._s.now())
-        try:
+        with suppress(RowExists):  # the answer was lost and asked for again
             await self._s.store.transact(
                 AGENTS, agent_id, [Write(WriteKind.INSERT, AGENT, row.model_dump(mode="json"))]
             )
-        except RowExists:
-            return  # the answer was lost and asked for again
-        await self._s.store.transact(NAMES, AGENT_NAMES, [Write(WriteKind.UPSERT, name, {"agent": agent_id})])
+        if (await self.id_of(name) or "") < agent_id:  # ids grow with time: a later enrolment keeps the name
+            await self._s.store.transact(NAMES, AGENT_NAMES, [Write(WriteKind.UPSERT, name, {"agent": agent_id})])
 
     async def id_of(self, name: str) -> str | None:
         row = await self._s.store.get(NAMES, AGENT_NAMES, name)
@@ -149,14 +152,16 @@ class Agents:
     async def grant_secret(self, agent: AgentRow, request: RenewRequest) -> SecretGrant:
         """Only a pre-shared key of a Connection that this agent serves. Raises NotFound."""
         name, version = request.secret_name or "", request.secret_version
-        allowed = {r.data.get("psk") for r in await self.served(agent.name)}
+        units = {str(r.data["gateway"]) for r in await self.served(agent.name)}
+        rows = [row for u in units for row in (await load(self._s.store, u)).connections.values()]
+        allowed = {psk_name(row) for row in rows if row.spec.agent == agent.name}
         secret = await self._s.vault.get(name, version) if name in allowed else None
         if secret is None:
             raise NotFound(f"agent {agent.name} serves no Connection with such a secret")
         return SecretGrant(request.nonce, self._s.now().timestamp(), secret.name, secret.version, secret.value)
 
     async def served(self, name: str) -> list[Row]:
-        """One row per Connection of this agent: key = Connection, data = {gateway, psk}."""
+        """One row per Connection of this agent: key = Connection, data = {gateway}. An index: the unit decides."""
         return await self._s.store.query(NAMES, SERVED + name)
 
     async def health(self, agent_id: str) -> dict[str, Any] | None:

@@ -13,8 +13,8 @@ from shared.domain import plan as plans
 from shared.domain import render
 from shared.domain.arm import ArmKind, ArmRef
 from shared.domain.plan import Action, Change, Plan
-from shared.errors import ArmBusy, ArmRejected
-from shared.seams import Json, OperationState, Started
+from shared.errors import ArmBusy, ArmRejected, PermanentError
+from shared.seams import Json, Operation, OperationState, Started
 
 from .services import Services
 from .unit import OperationRow, Refusal, Unit
@@ -61,6 +61,8 @@ class AzureHalf:
         except ArmBusy as e:
             self._later(op, e.delay_s)
             return True
+        except PermanentError:
+            seen = Operation(OperationState.GONE, 0)  # it may not be asked about: the resource itself tells
         if seen.state is OperationState.RUNNING:
             self._later(op, seen.retry_after_s)
             return True

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from shared.errors import StoreConflict
+from shared.errors import StoreConflict, TemporaryError
 from shared.seams import Row, Write, WriteKind
 from shared.wire.decode import from_plain, to_plain
 from shared.wire.errors import Malformed
@@ -37,18 +37,22 @@ class Heartbeats:
         self._s, self._agents = services, agents
 
     async def receive(self, agent_id: str, sealed: str, source_address: str) -> Received:
-        """Raises WireError for what cannot be believed or read, NotFound for an agent that is not ours any more."""
+        """Raises WireError for what cannot be believed or read, NotFound for an agent that is not ours any more,
+        TemporaryError when another instance stores a heartbeat of this agent at this moment."""
         key = await self._agents.key(agent_id, Purpose.REPORT)
         beat = from_plain(Heartbeat, unseal(key, Purpose.REPORT, sealed))
         if beat.agent != agent_id or beat.controller != self._s.controller:
             raise Malformed("this heartbeat was meant for another controller or sent for another agent")
         agent, etag = await self._agents.load(agent_id)
+        await self._record_results(agent_id, beat)  # before any answer: what is acknowledged is never told again
         before = await self._s.store.get(AGENTS, agent_id, HEALTH)
         if before is not None and beat.beat <= before.data["beat"]:
             return Received(await self._answer(agent, before.data["beat"], beat, source_address), False, False, ())
-        agent = await self._catch_up(agent, etag, beat)
-        await self._store(agent_id, beat, source_address, before)
-        await self._record_results(agent_id, beat)
+        try:
+            agent = await self._catch_up(agent, etag, beat)
+            await self._store(agent_id, beat, source_address, before)
+        except StoreConflict as e:
+            raise TemporaryError("another message of this agent is being taken in: send the next one", 2.0) from e
         old = before.data if before else {}
         moved = before is not None and old["source"] != source_address
         news = moved or bool(beat.results) or old.get("summary") != summary(beat)

@@ -7,18 +7,20 @@ Connections are unique within a controller, because a URL names nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from shared.domain import rules
+from shared.domain import limits, rules
 from shared.domain.conditions import Condition
 from shared.domain.problem import InvalidInput, Problem
 from shared.domain.spec import ConnectionDocument, ConnectionSpec, GatewayDocument, GatewaySpec
 from shared.errors import NotFound, Refused, RowExists
-from shared.seams import Row, Write, WriteKind
+from shared.seams import Write, WriteKind
 
 from .agents import SERVED
 from .services import NAMES, UNITS, Services
 from .unit import CONNECTION, GATEWAY, ConnectionRow, GatewayRow, IncidentRow, LinkRow, Unit, load, to_data
+from .unit import psk_name as psk_name
 
 CONNECTIONS = "connection"  # partition of table `names`
 
@@ -84,9 +86,12 @@ class Specs:
             generation=old.generation + (old.spec != spec) if old else 1,
             spec=spec,
         )
-        served = {"gateway": spec.gateway, "psk": psk_name(row)}
-        await self._s.store.transact(NAMES, SERVED + spec.agent, [Write(WriteKind.UPSERT, name, dict(served))])
-        await self._write(spec.gateway, CONNECTION + name, to_data(row), unit.etags.get(CONNECTION + name))
+        served = Write(WriteKind.UPSERT, name, {"gateway": spec.gateway})
+        await self._s.store.transact(NAMES, SERVED + spec.agent, [served])
+        # The rules were checked against the gateway and its other Connections: whoever changed those meanwhile, or
+        # deletes the gateway at this moment, writes its row too, so that one of the two is refused by the store.
+        guard = Write(WriteKind.REPLACE, GATEWAY, to_data(unit.gateway), unit.etags[GATEWAY])
+        await self._write(spec.gateway, CONNECTION + name, to_data(row), unit.etags.get(CONNECTION + name), guard)
         return Stored(name, row.id, row.generation, False, row.spec, unit.links.get(name, LinkRow()).conditions)
 
     async def set_psk(self, name: str, value: str) -> None:
@@ -133,7 +138,9 @@ class Specs:
         return [r.partition for r in await self._s.store.scan(UNITS, GATEWAY)]
 
     async def list_connections(self) -> list[str]:
-        return [r.key for r in await self._s.store.query(NAMES, CONNECTIONS)]
+        """From the units themselves: a claim of a name may outlive its Connection by a crash."""
+        rows = [r for g in await self.list_gateways() for r in await self._s.store.query(UNITS, g, CONNECTION)]
+        return sorted(r.key.removeprefix(CONNECTION) for r in rows)
 
     async def incidents(self, name: str) -> list[IncidentRow]:
         """Newest first."""
@@ -153,21 +160,29 @@ class Specs:
         return await load(self._s.store, name)
 
     async def _claim(self, name: str, gateway: str) -> None:
+        """Raises Refused when the name is taken. A claim that a crash left without its Connection may be taken over."""
+        now = self._s.now()
+        claim = {"gateway": gateway, "since": now.isoformat()}
         try:
-            await self._s.store.transact(NAMES, CONNECTIONS, [Write(WriteKind.INSERT, name, {"gateway": gateway})])
-        except RowExists as e:
-            row: Row | None = await self._s.store.get(NAMES, CONNECTIONS, name)
-            if row is not None and row.data["gateway"] != gateway:
-                raise Refused(f"Connection {name} exists on Gateway {row.data['gateway']}: choose another name") from e
+            await self._s.store.transact(NAMES, CONNECTIONS, [Write(WriteKind.INSERT, name, dict(claim))])
+        except RowExists:
+            row = await self._s.store.get(NAMES, CONNECTIONS, name)
+            if row is None:
+                raise  # let go at this moment
+            holder = str(row.data["gateway"])
+            if await self._s.store.get(UNITS, holder, CONNECTION + name) is not None:
+                if holder == gateway:
+                    return
+                raise Refused(f"Connection {name} exists on Gateway {holder}: choose another name") from None
+            age = now - datetime.fromisoformat(row.data["since"])
+            if holder != gateway and age < timedelta(seconds=limits.CLAIM_S):
+                raise Refused(f"Connection {name} is being made on Gateway {holder}: choose another name") from None
+            write = Write(WriteKind.REPLACE, name, dict(claim), row.etag)
+            await self._s.store.transact(NAMES, CONNECTIONS, [write])
 
-    async def _write(self, unit: str, key: str, data: dict[str, Any], etag: str | None) -> None:
+    async def _write(self, unit: str, key: str, data: dict[str, Any], etag: str | None, *guards: Write) -> None:
         kind = WriteKind.INSERT if etag is None else WriteKind.REPLACE
-        await self._s.store.transact(UNITS, unit, [Write(kind, key, data, etag)])
-
-
-def psk_name(row: ConnectionRow) -> str:
-    """The vault entry of a Connection's pre-shared key."""
-    return row.spec.psk.vault_ref or f"psk-{row.id}"
+        await self._s.store.transact(UNITS, unit, [*guards, Write(kind, key, data, etag)])
 
 
 def _same_name(path: str, document: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import string
+from contextlib import suppress
 from datetime import datetime
 
 from shared.domain import conditions, limits, plan, render
 from shared.domain.arm import ArmKind
-from shared.errors import ArmBusy, ArmRejected
+from shared.errors import ArmBusy, ArmRejected, StoreConflict
 from shared.seams import Write, WriteKind
 
 from . import observe
@@ -17,9 +18,11 @@ from .commands import Commands
 from .home_half import HomeHalf
 from .lease import Lease
 from .services import NAMES, Services
-from .specs import CONNECTIONS, psk_name
-from .unit import CONNECTION, GATEWAY, INCIDENT, LINK, STATE, GatewayRow, Unit
+from .specs import CONNECTIONS
+from .unit import CONNECTION, GATEWAY, INCIDENT, LINK, STATE, GatewayRow, Unit, own_psk_name, psk_name
 
+FORGET_AT_ONCE = 50
+"""Deletions per transaction: a transaction takes 100 writes, and Incidents may have become more."""
 PSK_LENGTH = 48
 PSK_ALPHABET = string.ascii_letters + string.digits
 
@@ -167,6 +170,8 @@ class Step:
         return forgotten
 
     async def _forget_connection(self, name: str) -> None:
+        """The row of the Connection goes last of what is fenced, so that a crash before is made good by the next step.
+        The index rows are read before and go after it, by their ETags: whoever reuses the name meanwhile keeps his."""
         row = self.unit.connections.pop(name)
         self.unit.links.pop(name)
         mine = [k for k, i in self.unit.incidents.items() if i.connection == name]
@@ -175,8 +180,13 @@ class Step:
             del self.unit.incidents[k]
         writes.append(Write(WriteKind.DELETE, LINK + name))
         writes.append(Write(WriteKind.DELETE, CONNECTION + name, etag=self.unit.etags[CONNECTION + name]))
-        if row.spec.psk.vault_ref is None:
-            await self._s.vault.delete(psk_name(row))
-        await self._s.store.transact(NAMES, SERVED + row.spec.agent, [Write(WriteKind.DELETE, name)])
-        await self._lease.commit(writes)
-        await self._s.store.transact(NAMES, CONNECTIONS, [Write(WriteKind.DELETE, name)])
+        partitions = SERVED + row.spec.agent, CONNECTIONS
+        index = [(p, await self._s.store.get(NAMES, p, name)) for p in partitions]
+        await self._s.vault.delete(own_psk_name(row))
+        for start in range(0, len(writes), FORGET_AT_ONCE):
+            await self._lease.commit(writes[start : start + FORGET_AT_ONCE])
+        for partition, found in index:
+            if found is not None:
+                with suppress(StoreConflict):
+                    gone = Write(WriteKind.DELETE, name, etag=found.etag)
+                    await self._s.store.transact(NAMES, partition, [gone])

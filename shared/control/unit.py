@@ -39,6 +39,16 @@ class ConnectionRow(Model):
     deleting: bool = False
 
 
+def psk_name(row: ConnectionRow) -> str:
+    """The vault entry of a Connection's pre-shared key."""
+    return row.spec.psk.vault_ref or own_psk_name(row)
+
+
+def own_psk_name(row: ConnectionRow) -> str:
+    """The entry that Homelink itself keeps for a Connection."""
+    return f"psk-{row.id}"
+
+
 class OperationRow(Model):
     """An ARM operation that was started and not yet seen to end. `url` None: watch the resource itself."""
 

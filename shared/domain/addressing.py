@@ -16,11 +16,15 @@ POINT_TO_POINT_DEFAULT = IPv4Address("172.31.255.253")
 
 
 def network(text: str) -> IPv4Network | None:
-    """A prefix with a length and no host bits, or None."""
+    """A prefix in its one canonical form (a length and no host bits), or None.
+
+    `10.0.0.0/255.0.0.0` is one for Python, but neither for ARM nor for the firewall, which get the text as it is.
+    """
     try:
-        return IPv4Network(text) if "/" in text else None
+        found = IPv4Network(text)
     except (AddressValueError, NetmaskValueError, ValueError):
         return None
+    return found if str(found) == text else None
 
 
 def address(text: str) -> IPv4Address | None:

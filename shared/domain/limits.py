@@ -37,6 +37,7 @@ APPLY_AGAIN_S = 120  # no word of an apply for that long: issue it again (the ag
 INITIATE_TTL_S = 120  # an old initiate would bounce a healthy tunnel
 INITIATE_AGAIN_S = 60  # a tunnel that is not verified that long after an initiate gets another one, while pinned
 HEARTBEAT_FRESH_S = 95  # three beats of 30 s and some network: older evidence counts for nothing
+CLAIM_S = 60  # a name that was claimed that long ago and has no Connection yet was left behind by a crash
 WATCH_S = 5  # how soon to look again while an Incident is open
 TOKEN_VALID_S = 86_400  # an enrolment token that nobody used in a day is not needed
 QUEUE_GRANT_S = 3600  # the SAS of an agent's queue; renewed over HTTPS

@@ -58,8 +58,8 @@ def _problem(error: dict[str, Any]) -> Problem:
         path += f"[{part}]" if isinstance(part, int) else f".{to_camel(str(part))}"
     kind = str(error["type"])
     value = error.get("input")
-    if any(s in path.lower() for s in SECRET_FIELDS):
-        value = "(not shown)"
-    elif kind == "missing" or isinstance(value, dict | list):
+    if kind == "extra_forbidden" or any(s in path.lower() for s in SECRET_FIELDS):
+        value = "(not shown)"  # nobody knows what a misspelt field holds
+    elif kind == "missing" or isinstance(value, dict | list | set | tuple):
         value = None
     return Problem(path.lstrip(".") or "$", value, kind, str(error["msg"]), _REMEDY.get(kind, "Correct it."))

@@ -125,13 +125,18 @@ def differences(desired: Any, observed: Any, path: str = "") -> Iterable[Differe
             if one in desired and have.get(other):
                 yield Difference(f"{path}.{other}", have[other], None)
     elif isinstance(desired, list) and desired and isinstance(desired[0], dict) and "name" in desired[0]:
-        named = {str(x.get("name", "")).lower(): x for x in observed or [] if isinstance(x, dict)}
+        have_named = observed if isinstance(observed, list) else []
+        named = {str(x.get("name", "")).lower(): x for x in have_named if isinstance(x, dict)}
         for item in desired:
             yield from differences(item, named.get(item["name"].lower()), f"{path}[{item['name']}]")
     elif isinstance(desired, list):
         have_list = observed if isinstance(observed, list) else []
         if len(have_list) != len(desired):
             yield Difference(path, observed, desired)
+            return
+        if all(isinstance(x, str) for x in [*desired, *have_list]):  # zones, prefixes: sets, that ARM may reorder
+            if {x.lower() for x in desired} != {x.lower() for x in have_list}:
+                yield Difference(path, observed, desired)
             return
         for i, (want, have_item) in enumerate(zip(desired, have_list, strict=True)):
             yield from differences(want, have_item, f"{path}[{i}]")

@@ -127,4 +127,4 @@ def _while_pinned(s: Situation, pin: Pin, now: datetime) -> Decision:
         return Wait(limits.WATCH_S, "healthy, not for long enough to end the pin")
     if s.agrees_since is None or now - s.agrees_since < min(quiet, settled):
         return Wait(limits.WATCH_S, "resolvers do not all answer the new address yet")
-    return Act(Rung.UNPIN, f"healthy for {settled.seconds} s and every resolver answers {pin.address}")
+    return Act(Rung.UNPIN, f"healthy for {s.spec.unpin_after_seconds} s and every resolver answers {pin.address}")

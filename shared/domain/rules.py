@@ -21,7 +21,9 @@ GENERATION_1 = {"VpnGw1AZ"}
 RETIRED_SKUS = {f"VpnGw{n}" for n in range(1, 6)} | {"Standard", "HighPerformance"}
 AZURE_ASNS = {8074, 8075, 12076, 65515, 65517, 65518, 65519, 65520}
 IANA_ASNS = {0, 23456, *range(64496, 64512), *range(65535, 65552), 4294967295}
-_LABEL = re.compile(r"^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$")
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+OWN_ENTRIES = ("agent-", "psk-")
+"""How the names of vault entries begin that Homelink keeps itself: a spec that could name them could read any key."""
 
 
 def gateway_problems(spec: GatewaySpec) -> list[Problem]:
@@ -127,8 +129,9 @@ def _virtual_network(spec: GatewaySpec) -> Iterator[Problem]:
 
 
 def _fqdn(spec: ConnectionSpec, others: Mapping[str, ConnectionSpec]) -> Iterator[Problem]:
-    labels = spec.fqdn.rstrip(".").split(".")
-    if len(labels) < 2 or not all(_LABEL.match(x) for x in labels) or addressing.address(spec.fqdn) is not None:
+    name_ = spec.fqdn.rstrip(".")
+    labels = name_.split(".")
+    if len(labels) < 2 or not all(_LABEL.fullmatch(x) for x in labels) or addressing.address(name_) is not None:
         yield Problem(
             "spec.fqdn",
             spec.fqdn,
@@ -228,6 +231,8 @@ def _bgp_address(spec: ConnectionSpec, gateway: GatewaySpec, others: Mapping[str
         )
     elif value in addressing.LINK_LOCAL:
         yield Problem(path, text, "bgp-address-apipa", "APIPA addresses are for transit mode apipa", remedy)
+    elif value.is_loopback or value.is_multicast or value.is_unspecified or value.is_reserved:
+        yield Problem(path, text, "bgp-address-unusable", "is no address that a host can have", remedy)
     elif spec.transit.local == text:
         yield Problem(path, text, "bgp-address-transit", "is the transit address of the tunnel", remedy)
     for name, other in others.items():
@@ -292,6 +297,14 @@ def _psk_and_probe(spec: ConnectionSpec, gateway: GatewaySpec) -> Iterator[Probl
             "psk-no-way",
             "neither generate nor vaultRef is set",
             "Leave spec.psk out to have one generated.",
+        )
+    if (spec.psk.vault_ref or "").lower().startswith(OWN_ENTRIES):
+        yield Problem(
+            "spec.psk.vaultRef",
+            spec.psk.vault_ref,
+            "psk-own-entry",
+            f"entries that begin with {' or '.join(OWN_ENTRIES)} are Homelink's own",
+            "Put the key under another name.",
         )
     if spec.probe is not None:
         value = addressing.address(spec.probe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from shared.control.lease import Lease
@@ -31,7 +30,8 @@ def world() -> World:
     return World()
 
 
-async def test_creates_everything_in_order_and_ends_ready(world: World) -> None:
+async def test_creates_everything_in_order_and_ends_ready() -> None:
+    world = World(gateway_takes_s=1440)  # as long as a real one
     await world.joined()
     assert kinds(world, "put") == [
         ArmKind.VIRTUAL_NETWORK,

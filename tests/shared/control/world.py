@@ -1,16 +1,24 @@
-"""A control plane in memory with one agent that speaks the real wire format. Time moves only when a test says so."""
+"""A control plane in memory with one agent that speaks the real wire format. Time moves only when a test says so.
+
+Time jumps from event to event (a due message, a heartbeat, the sweep): nothing happens in between. A step that dies of
+a Crash (faults.py) is a process that died: its message stays hidden, its lease stays taken, and a new process goes on.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import math
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
+from shared.control.reconciler import wake_unit
 from shared.control.services import RECONCILE, Services
 from shared.domain import parse
+from shared.domain.dns import DnsView
 from shared.domain.model import ControllerId
-from shared.errors import LeaseHeld
+from shared.errors import HomelinkError, LeaseHeld
 from shared.wire import keys
 from shared.wire.commands import Apply, Command, Kind, parse_command
 from shared.wire.decode import to_plain
@@ -28,6 +36,8 @@ from shared.wire.seal import seal, unseal
 from shared.wiring import App, build
 from tests.examples import CONNECTION, GATEWAY
 from tests.fakes import FakeArm, FakeClock, FakeQueue, FakeResolver, FakeStore, FakeVault, SeededRandom
+
+from .faults import Crash, Fault
 
 FIRST, SECOND = "198.51.100.23", "198.51.100.77"
 NAME = "home.homelink.test"
@@ -88,7 +98,8 @@ class Agent:
         if self.tunnel is not None:
             self.tunnel = replace(self.tunnel, probes=tuple(replace(p, ok=False) for p in self.tunnel.probes))
 
-    async def report(self) -> None:
+    def heartbeat(self, **changes: Any) -> Heartbeat:
+        """The next one, with a higher number."""
         self.beat += 1
         beat = Heartbeat(
             agent=self.id,
@@ -104,10 +115,22 @@ class Agent:
             tunnels=(self.tunnel,) if self.tunnel else (),
             results=(),
         )
-        text = seal(self.key(keys.Purpose.REPORT), keys.Purpose.REPORT, to_plain(beat))
-        received = await self.world.app.heartbeats.receive(self.id, text, self.source)
+        return replace(beat, **changes)
+
+    def sealed(self, beat: Heartbeat) -> str:
+        return seal(self.key(keys.Purpose.REPORT), keys.Purpose.REPORT, to_plain(beat))
+
+    async def report(self) -> None:
+        """As the handler in functions/agents.py does."""
+        received = await self.world.app.heartbeats.receive(self.id, self.sealed(self.heartbeat()), self.source)
         for unit in received.units:
-            await self.world.app.reconciler.step(unit)
+            if received.moved:
+                try:
+                    await self.world.step(unit)
+                    continue
+                except HomelinkError:
+                    pass
+            await wake_unit(self.world.services, unit, "heartbeat")
 
 
 def working(body: Apply, generation: int) -> TunnelHealth:
@@ -127,20 +150,34 @@ def working(body: Apply, generation: int) -> TunnelHealth:
     )
 
 
-class World:
-    """`tick` lets a second pass: due messages are handled, the sweep runs each minute, the agent speaks each 30 s."""
+class Names(FakeResolver):
+    """Remembers the last answer put in: what a gateway would hear that resolves the name now."""
 
-    def __init__(self, seed: int = 1) -> None:
+    last: DnsView
+
+    def put(self, view: DnsView) -> None:
+        super().put(view)
+        self.last = view
+
+
+class World:
+    """Due messages are handled, the sweep runs each minute, the agent speaks each 30 s. `fault` may kill a step; what
+    the tests themselves hold (`arm`, `store`, ...) stays outside of it. `crashes` counts."""
+
+    def __init__(self, seed: int = 1, gateway_takes_s: float = 60) -> None:
         self.clock = FakeClock()
         self.arm = FakeArm(self.clock)
-        self.store, self.vault, self.resolver = FakeStore(), FakeVault(), FakeResolver()
+        self.arm.takes_s["put virtualNetworkGateways"] = gateway_takes_s
+        self.store, self.vault, self.resolver = FakeStore(), FakeVault(), Names()
         self.queue = FakeQueue(self.clock)
+        self.fault = Fault()
+        self.crashes = 0
         self.services = Services(
-            arm=self.arm,
-            resolver=self.resolver,
-            store=self.store,
-            queue=self.queue,
-            vault=self.vault,
+            arm=self.fault.around("arm", self.arm),
+            resolver=self.fault.around("resolver", self.resolver),
+            store=self.fault.around("store", self.store),
+            queue=self.fault.around("queue", self.queue),
+            vault=self.fault.around("vault", self.vault),
             clock=self.clock,
             random=SeededRandom(seed),
             controller=ControllerId("ctl"),
@@ -149,6 +186,7 @@ class World:
         self.agent = Agent(self)
         self.second = 0
         self.steps = 0
+        self._resolved: tuple[str, str | None] = ("", None)
         self.resolver.answer(NAME, FIRST)
 
     async def put(
@@ -158,12 +196,36 @@ class World:
         if connection is not None:
             await self.app.specs.put_connection("home", parse.connection(connection))
 
-    async def tick(self) -> None:
-        self.clock.advance(1)
-        self.second += 1
+    async def step(self, unit: str, due: datetime | None = None) -> None:
+        """One step of a process that may die of it; LeaseHeld as from the reconciler."""
+        self.steps += 1
+        self.fault.active = True
+        try:
+            await self.app.reconciler.step(unit, due)
+        finally:
+            self.fault.active = False
+
+    async def tick(self, at_most: int = 30) -> int:
+        """To the next event, at most so many seconds; returns how many."""
+        now = self.clock.now()
+        queues = [RECONCILE, f"agent-{self.agent.id.lower()}"] if self.agent.id else [RECONCILE]
+        due = [w for q in queues if (w := self.queue.next_visible(q)) is not None and w > now]
+        soonest = min((math.ceil((w - now) / timedelta(seconds=1)) for w in due), default=at_most)
+        seconds = min(at_most, soonest, 30 - self.second % 30)
+        self.clock.advance(seconds)
+        self.second += seconds
+        try:
+            await self._events()
+        except Crash:
+            self.crashes += 1
+            self.fault.revive()
+            self.app = build(self.services)  # another process: nothing remembered
+        return seconds
+
+    async def _events(self) -> None:
         if self.second % 60 == 0:
             for unit in await self.app.specs.list_gateways():
-                await self.app.reconciler.step(unit)
+                await wake_unit(self.services, unit, "sweep")
         await self.handle_messages()
         if self.agent.id and self.agent.alive:
             self.agent.take_commands()
@@ -171,25 +233,26 @@ class World:
                 await self.agent.report()
 
     async def handle_messages(self) -> None:
+        """As the handler in functions/reconcile.py does; a message whose step dies comes up again after 10 minutes."""
         while (message := self.queue.receive(RECONCILE)) is not None:
             data = json.loads(message.text)
             try:
-                self.steps += 1
-                await self.app.reconciler.step(data["unit"], datetime.fromisoformat(data["due"]))
-                self.queue.delete(RECONCILE, message)
-            except LeaseHeld:
-                return
+                await self.step(data["unit"], datetime.fromisoformat(data["due"]))
+            except LeaseHeld as e:
+                await wake_unit(self.services, data["unit"], data["reason"], e.delay_s)
+            self.queue.delete(RECONCILE, message)
 
     async def run(self, seconds: int) -> None:
-        for _ in range(seconds):
-            await self.tick()
+        while seconds > 0:
+            seconds -= await self.tick(seconds)
 
     async def until(self, holds, limit: int = 20_000) -> int:  # type: ignore[no-untyped-def]
         """Seconds until `holds()`; fails the test after `limit`."""
-        for passed in range(limit):
+        passed = 0
+        while passed < limit:
             if await holds():
                 return passed
-            await self.tick()
+            passed += await self.tick()
         raise AssertionError(f"not so within {limit} s: {await self.conditions()}")
 
     async def conditions(self) -> dict[str, tuple[str, str]]:
@@ -207,15 +270,19 @@ class World:
         return (self.arm.resource(refs[ArmKind.LOCAL_GATEWAY]) or {}).get("properties") or {}
 
     def azure_accepts(self) -> str | None:
-        """The address whose packets the gateway takes: the LNG's own, or what its name meant when it was written."""
+        """The address whose packets the gateway takes: the LNG's own, or what its name meant when it was written (a
+        gateway with a tunnel looks no more)."""
         from shared.domain import render
         from shared.domain.arm import ArmKind
 
         refs = render.connection_refs("home", parse.gateway(GATEWAY).spec)
-        lng = (self.arm.resource(refs[ArmKind.LOCAL_GATEWAY]) or {}).get("properties") or {}
-        if lng.get("provisioningState") != "Succeeded":
+        lng = self.arm.resource(refs[ArmKind.LOCAL_GATEWAY]) or {"etag": ""}
+        properties = lng.get("properties") or {}
+        if properties.get("provisioningState") != "Succeeded":
             return None
-        return lng.get("gatewayIpAddress") or FIRST
+        if self._resolved[0] != lng["etag"]:
+            self._resolved = (lng["etag"], self.resolver.last.agreed())
+        return properties.get("gatewayIpAddress") or self._resolved[1]
 
     async def joined(self) -> None:
         """Gateway and Connection made, tunnel proven."""

@@ -1,0 +1,30 @@
+# Every target installs what it needs first; a second run finds it in place.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install Debian packages, .venv and Azurite, as far as they are missing
+	@scripts/setup
+
+demo: setup ## a home joins a simulated Azure over a real tunnel, loses its address and comes back
+	@$(PYTHON) -m lab.demo
+
+test: setup ## all tests, in a sandbox of their own
+	@$(PYTHON) -m lab.net.sandbox -- $(PYTHON) -m pytest tests
+
+check: setup ## style, types and import contracts
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports
+
+clean: ## remove what runs leave behind
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './.venv/*' -not -path './node_modules/*' -prune -exec rm -rf {} +
+
+distclean: clean ## also remove .venv and node_modules
+	@rm -rf .venv node_modules

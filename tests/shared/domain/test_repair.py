@@ -1,0 +1,186 @@
+"""decide: a table of situations, and what must hold in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.domain import repair
+from shared.domain.dns import DnsView
+from shared.domain.repair import Act, GiveUp, Pin, Rung, Situation, Wait, decide
+from shared.domain.spec import RepairSpec
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+OLD, NEW, THIRD = "198.51.100.23", "198.51.100.77", "198.51.100.99"
+DOWN = ("no child SA",)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def dns(*authoritative: str, ttl_s: int = 60) -> DnsView:
+    return DnsView("home.test", {"a": authoritative, "b": authoritative}, {"r": authoritative}, ttl_s)
+
+
+UNHEARD = DnsView("home.test", {"a": None, "b": None}, {"r": None}, 0, "SERVFAIL")
+HEALTHY = Situation(
+    spec=RepairSpec(),
+    dns=dns(OLD),
+    reported_address=OLD,
+    known_address=OLD,
+    lacks=(),
+    probe_ok=True,
+    azure_settled=True,
+    pin=None,
+    healthy_since=ago(3600),
+    agrees_since=None,
+    last_initiate=None,
+    taken=frozenset(),
+)
+MOVED = replace(HEALTHY, reported_address=NEW, dns=dns(NEW), lacks=DOWN, probe_ok=False, healthy_since=None)
+PINNED = replace(MOVED, pin=Pin(NEW, ago(30)))
+PROVEN = replace(
+    PINNED,
+    lacks=(),
+    probe_ok=True,
+    known_address=NEW,
+    last_initiate=ago(20),
+    healthy_since=ago(700),
+    agrees_since=ago(700),
+)
+
+CASES: list[tuple[str, Situation, type, Rung | None]] = [
+    ("healthy", HEALTHY, Wait, None),
+    ("moved and confirmed", MOVED, Act, Rung.PIN),
+    ("moved, SA and BGP still look alive, no probe asked for", replace(MOVED, lacks=()), Act, Rung.PIN),
+    ("moved, but traffic goes", replace(MOVED, lacks=(), probe_ok=True), Wait, None),
+    ("moved, DNS lags", replace(MOVED, dns=dns(OLD)), Wait, None),
+    ("moved, DNS silent", replace(MOVED, dns=UNHEARD), Wait, None),
+    ("moved, two A records", replace(MOVED, dns=dns(NEW, OLD)), Wait, None),
+    ("moved, servers differ", replace(MOVED, dns=DnsView("h", {"a": (NEW,), "b": (OLD,)}, {}, 60)), Wait, None),
+    ("moved to another home's address", replace(MOVED, taken=frozenset({NEW})), GiveUp, None),
+    ("moved, pinning off", replace(MOVED, spec=RepairSpec(pin=False)), Wait, None),
+    ("moved, observe", replace(MOVED, spec=RepairSpec(policy="observe")), GiveUp, None),
+    ("DNS alone", replace(HEALTHY, dns=dns(NEW)), Wait, None),
+    ("DNS alone, and down", replace(HEALTHY, dns=dns(NEW), lacks=DOWN, probe_ok=False), Wait, None),
+    (
+        "DNS alone, agent silent",
+        replace(HEALTHY, dns=dns(NEW), reported_address=None, lacks=("no fresh heartbeat",), probe_ok=False),
+        Wait,
+        None,
+    ),
+    ("never proven", replace(MOVED, known_address=None), Wait, None),
+    ("down, same address", replace(HEALTHY, lacks=DOWN, probe_ok=False), Wait, None),
+    ("pinned, Azure busy", replace(PINNED, azure_settled=False), Wait, None),
+    ("pinned, Azure ready", PINNED, Act, Rung.INITIATE),
+    ("pinned, and it works already", replace(PINNED, lacks=(), probe_ok=True), Wait, None),
+    ("pinned, initiated a moment ago", replace(PINNED, last_initiate=ago(20)), Wait, None),
+    ("pinned, initiated before the pin", replace(PINNED, last_initiate=ago(31)), Act, Rung.INITIATE),
+    (
+        "pinned, initiated a minute ago",
+        replace(PINNED, pin=Pin(NEW, ago(90)), last_initiate=ago(60)),
+        Act,
+        Rung.INITIATE,
+    ),
+    ("pinned, moved on", replace(PINNED, reported_address=THIRD, dns=dns(THIRD)), Act, Rung.PIN),
+    ("pinned, moved back", replace(PINNED, reported_address=OLD, dns=dns(OLD)), Act, Rung.PIN),
+    ("pinned, not healthy for long", replace(PROVEN, healthy_since=ago(599)), Wait, None),
+    ("pinned, caches old", replace(PROVEN, agrees_since=None), Wait, None),
+    ("pinned, caches agree since a moment", replace(PROVEN, agrees_since=ago(59)), Wait, None),
+    ("pinned, all well", PROVEN, Act, Rung.UNPIN),
+    ("pinned, all well, observe", replace(PROVEN, spec=RepairSpec(policy="observe")), Wait, None),
+    ("pinned, all well, pinning switched off since", replace(PROVEN, spec=RepairSpec(pin=False)), Act, Rung.UNPIN),
+]
+
+
+@pytest.mark.parametrize(("situation", "kind", "rung"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_table(situation: Situation, kind: type, rung: Rung | None) -> None:
+    decision = decide(situation, NOW)
+    assert type(decision) is kind and decision.reason
+    assert (decision.rung if isinstance(decision, Act) else None) == rung
+
+
+def test_a_pin_names_the_address_both_say() -> None:
+    assert decide(MOVED, NOW) == Act(Rung.PIN, decide(MOVED, NOW).reason, NEW)
+
+
+def test_what_is_steady_is_told_by_identity() -> None:
+    assert decide(HEALTHY, NOW) is repair.STEADY
+
+
+def test_the_reason_of_an_unpin_names_the_time_waited() -> None:
+    day = replace(PROVEN, spec=RepairSpec(unpin_after_seconds=86400), healthy_since=ago(90000), agrees_since=ago(90000))
+    assert "86400 s" in decide(day, NOW).reason
+
+
+ADDRESSES = st.sampled_from([OLD, NEW, THIRD])
+ANSWERS = st.none() | st.lists(ADDRESSES, max_size=2).map(tuple)
+TIMES = st.none() | st.floats(0, 3600).map(ago)
+VIEWS = st.builds(
+    lambda a, r, ttl: DnsView("home.test", dict(enumerate_(a)), dict(enumerate_(r)), ttl),
+    st.lists(ANSWERS, max_size=3),
+    st.lists(ANSWERS, max_size=2),
+    st.integers(0, 7200),
+)
+
+
+def enumerate_(answers: list[Any]) -> list[tuple[str, Any]]:
+    return [(f"s{i}", a) for i, a in enumerate(answers)]
+
+
+SITUATIONS = st.builds(
+    Situation,
+    spec=st.builds(RepairSpec, policy=st.sampled_from(["observe", "full"]), pin=st.booleans()),
+    dns=VIEWS,
+    reported_address=st.none() | ADDRESSES,
+    known_address=st.none() | ADDRESSES,
+    lacks=st.sampled_from([(), DOWN, ("no fresh heartbeat",)]),
+    probe_ok=st.booleans(),
+    azure_settled=st.booleans(),
+    pin=st.none() | st.builds(Pin, ADDRESSES, st.floats(0, 3600).map(ago)),
+    healthy_since=TIMES,
+    agrees_since=TIMES,
+    last_initiate=TIMES,
+    taken=st.frozensets(ADDRESSES, max_size=2),
+)
+
+
+@given(SITUATIONS)
+@settings(derandomize=True, database=None, deadline=None, max_examples=400)
+def test_what_must_hold_in_every_situation(s: Situation) -> None:
+    decision = decide(s, NOW)
+    assert decide(s, NOW) == decision, "the same situation, the same decision"
+    assert decision.reason
+    if isinstance(decision, Wait):
+        assert 0 < decision.seconds <= 60
+    if not isinstance(decision, Act):
+        return
+    assert s.spec.policy != "observe"
+    if decision.rung is Rung.PIN:
+        assert decision.address == s.reported_address == s.dns.agreed(), "both witnesses"
+        assert decision.address not in s.taken
+        assert s.spec.pin and decision.address != (s.pin.address if s.pin else s.known_address)
+        assert s.lacks or not s.probe_ok, "a tunnel that works is left alone"
+    else:
+        assert s.pin is not None and s.azure_settled
+    if decision.rung is Rung.UNPIN:
+        assert not s.lacks and s.healthy_since and s.agrees_since
+    if decision.rung is Rung.INITIATE and s.last_initiate and s.pin and s.last_initiate >= s.pin.since:
+        assert NOW - s.last_initiate >= timedelta(seconds=60), "a tunnel is not bounced again and again"
+
+
+@given(SITUATIONS, VIEWS)
+@settings(derandomize=True, database=None, deadline=None, max_examples=150)
+def test_dns_alone_moves_nothing(s: Situation, lie: DnsView) -> None:
+    """Without a fresh heartbeat no answer of DNS makes a difference between acting and not."""
+    silent = replace(s, reported_address=None)
+    one, two = decide(silent, NOW), decide(replace(silent, dns=lie), NOW)
+    assert not (isinstance(two, Act) and two.rung is Rung.PIN)
+    if s.pin is None:
+        assert not isinstance(one, Act) and not isinstance(two, Act)
