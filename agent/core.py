@@ -70,11 +70,14 @@ class Agent:
         self._silent_since: float | None = None
         self._beat_at = self._drift_at = self._nudge_at = float("-inf")
         self._polled_at = self._queue_at = self._queue_not_before = float("-inf")
+        self._since: float | None = None
+        self._expecting = False
         self._trouble: dict[str, str] = {}
 
     def step(self, now: float) -> float:
         """Do what is due at monotonic time `now`; returns the monotonic time of the next step."""
         paused = self._paused()
+        self._expect(now)
         if not paused and now >= self._drift_at:
             self._guard("drift", lambda: self._executor.repair_drift(self._health))
             self._drift_at = now + (self._pace(now) if "drift" in self._trouble else self._timing.drift_s)
@@ -114,7 +117,8 @@ class Agent:
             self._nudge_at = now + self._timing.nudge_s
             for tunnel in down:
                 self._guard("start", lambda name=tunnel.connection: self._firewall.start(name))  # type: ignore[misc]
-        if any(t.bgp.state == "NONE" or t.ike.state == "NONE" for t in self._health.tunnels):
+        gone = any(t.bgp.state == "NONE" or t.ike.state == "NONE" for t in self._health.tunnels)
+        if gone or self._vigil.broken:
             self._drift_at = min(self._drift_at, now + self._timing.heartbeat_s)
 
     def _look(self) -> None:
@@ -225,10 +229,17 @@ class Agent:
     def _hurried(self) -> bool:
         return self._vigil.incident(self._silent_since is not None) or self._executor.awaiting()
 
+    def _expect(self, now: float) -> None:
+        """Somebody who has just started an agent that has no tunnel yet is waiting for its first one."""
+        self._since = now if self._since is None else self._since
+        serves = self._health is not None and bool(self._health.tunnels)
+        self._expecting = not serves and now - self._since < self._timing.urgent_for_s
+
     def _pace(self, now: float) -> float:
         """Seconds until the next heartbeat."""
         long_silent = self._silent_since is not None and now - self._silent_since > self._timing.urgent_for_s
-        return self._timing.incident_s if self._hurried() and not long_silent else self._timing.heartbeat_s
+        hurried = self._hurried() or self._expecting
+        return self._timing.incident_s if hurried and not long_silent else self._timing.heartbeat_s
 
 
 def _where(error: BaseException) -> str:

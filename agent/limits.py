@@ -16,7 +16,8 @@ class Timing:
     queue_s: float = 600.0
     """The queue is polled this often even if no heartbeat says that commands wait."""
     urgent_for_s: float = 600.0
-    """With the control plane away longer than this, an incident's pace falls back to the idle one."""
+    """With the control plane away longer than this, an incident's pace falls back to the idle one; an agent without any
+    tunnel hurries for as long after its start, because somebody waits for the first one."""
     nudge_s: float = 60.0
     """How often a tunnel without any IKE SA is started again (charon gives up after a refusal)."""
     drift_s: float = 300.0

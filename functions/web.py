@@ -11,7 +11,7 @@ from typing import Any
 import azure.functions as func
 
 from shared.domain.problem import InvalidInput, Problem, shown
-from shared.errors import HomelinkError, NotFound, Refused, StoreConflict, TemporaryError
+from shared.errors import HomelinkError, NotConfigured, NotFound, Refused, StoreConflict, TemporaryError
 from shared.wire.errors import BadSeal, WireError
 
 log = logging.getLogger("homelink.http")
@@ -96,6 +96,8 @@ def guarded(handler: Handler) -> Handler:
             response = problem(503, "Try again", str(e))
             response.headers["Retry-After"] = str(max(1, round(e.delay_s)))
             return response
+        except NotConfigured as e:
+            return problem(500, "Homelink is not set up", str(e))
         except HomelinkError as e:
             return problem(502, "Azure or the vault refuses", str(e))
 

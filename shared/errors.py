@@ -9,7 +9,8 @@ HomelinkError
  │   ├─ LeaseHeld           another instance works on this unit
  │   └─ ArmBusy             429, AnotherOperationInProgress, 5xx, timeouts
  └─ PermanentError          will not go away by waiting; a person or a changed spec is needed
-     └─ ArmRejected         ARM's own code and message
+     ├─ ArmRejected         ARM's own code and message
+     └─ NotConfigured       the app settings; every problem at once
 
 Beside it stand shared.domain.problem.InvalidInput (what a user sent, every problem of the document at once) and
 shared.wire.errors.WireError: both live where this module may not be imported.
@@ -66,3 +67,7 @@ class ArmRejected(PermanentError):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+class NotConfigured(PermanentError):
+    pass

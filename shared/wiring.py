@@ -14,6 +14,8 @@ from shared.control.reconciler import Reconciler
 from shared.control.services import Services
 from shared.control.specs import Specs
 from shared.domain.model import ControllerId
+from shared.domain.problem import InvalidInput
+from shared.errors import NotConfigured
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def bind(services: Services | None) -> None:
 
 
 def app() -> App:
-    """Raises shared.azure.settings' error, every wrong app setting at once."""
+    """Raises NotConfigured, naming every wrong app setting at once."""
     if _Bound.app is None:
         _Bound.app = build(_azure())
     return _Bound.app
@@ -59,7 +61,10 @@ def _azure() -> Services:
     from shared.azure.vault import KeyVault
     from shared.dns.resolver import DnsResolver
 
-    settings = read_settings(os.environ)
+    try:
+        settings = read_settings(os.environ)
+    except InvalidInput as e:
+        raise NotConfigured(f"app settings: {e}") from None
     http, clock = Http(settings.ca_file), SystemClock()
     identity = credential(http, os.environ)
     return Services(

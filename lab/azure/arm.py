@@ -7,6 +7,7 @@ of their first PUT. What is not simulated answers 404 InvalidResourceType rather
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,15 +15,19 @@ from aiohttp import web
 
 from lab.azure.clock import Clock
 from lab.azure.connection import Connections
-from lab.azure.errors import ArmError, Json, group_not_found
-from lab.azure.gateway import VirtualNetworkGateways
+from lab.azure.deployments import Deployments
+from lab.azure.errors import ArmError, Json
+from lab.azure.faults import Faults
+from lab.azure.groups import ResourceGroups
 from lab.azure.identity import TokenError, Tokens
 from lab.azure.local_gateway import LocalNetworkGateways
 from lab.azure.metrics import Metrics
+from lab.azure.network_watcher import NetworkWatchers
 from lab.azure.operations import Operation
+from lab.azure.point_to_site import Gateways
 from lab.azure.provider import Provider, Reply, World
 from lab.azure.public_ip import PublicIpAddresses
-from lab.azure.store import TYPES, Group, Target
+from lab.azure.store import TYPES, Target
 from lab.azure.throttle import Throttle
 from lab.azure.virtual_network import VirtualNetworks
 
@@ -31,38 +36,44 @@ JSON_TYPE = "application/json; charset=utf-8"
 PROVIDERS: tuple[type[Provider], ...] = (
     VirtualNetworks,
     PublicIpAddresses,
-    VirtualNetworkGateways,
+    Gateways,
     LocalNetworkGateways,
     Connections,
+    NetworkWatchers,
 )
 
 
 class Arm:
     """Answers everything under /subscriptions, /tenants and /metadata/endpoints."""
 
-    def __init__(self, world: World, tokens: Tokens, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, world: World, tokens: Tokens, clock: Clock, metrics: Metrics, faults: Faults) -> None:
         self._world = world
         self._store = world.store
         self._tokens = tokens
         self._clock = clock
         self._metrics = metrics
         self._throttle = Throttle(clock.monotonic)
+        self._faults = faults
         self._providers = {provider.type: provider(world) for provider in PROVIDERS}
+        self._deployments = Deployments(world, self._providers, tokens.principal.tenant)
+        self._groups = ResourceGroups(world, self._providers, self._deployments)
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/metadata/endpoints", self._endpoints),
+            web.get("//metadata/endpoints", self._endpoints),  # az CLI appends to a base that ends in a slash
             web.route("*", "/tenants", self._handle),
             web.route("*", "/subscriptions", self._handle),
             web.route("*", "/subscriptions/{rest:.*}", self._handle),
         ]
 
     async def _endpoints(self, request: web.Request) -> web.Response:
-        """What az CLI asks before it registers a cloud."""
+        """What az CLI asks before it registers a cloud: one since 2022-09-01, a list of them before."""
         base = base_url(request)
         login = {"loginEndpoint": base, "audiences": [f"{base}/", *AUDIENCES], "tenant": "common"}
         cloud = {"name": "lab", "resourceManager": f"{base}/", "authentication": login, "suffixes": {}}
-        return web.json_response([cloud])
+        one = request.query.get("api-version", "") >= "2022-09-01"
+        return web.json_response(cloud if one else [cloud])
 
     async def _handle(self, request: web.Request) -> web.Response:
         kind = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}.get(request.method, "writes")
@@ -74,15 +85,14 @@ class Arm:
             "X-Content-Type-Options": "nosniff",
         }
         try:
-            self._authorise(request, headers)
-            left = self._throttle.take(kind)
-            if left is None:
-                headers["Retry-After"] = "1"
-                message = "The request is being throttled as the limit has been reached for operation type."
-                raise ArmError(429, "TooManyRequests", message, nrp=False)
-            headers[f"x-ms-ratelimit-remaining-subscription-{kind}"] = str(left)
+            self._count(kind, self._authorise(request, headers), request.path, headers)
+            fault = self._faults.take(("refuse",), request.method, request.path)
+            if fault is not None:
+                raise fault.error()
             response = self._respond(request, await self._dispatch(request), headers)
         except ArmError as error:
+            if error.retry_after is not None:
+                headers["Retry-After"] = str(error.retry_after)
             response = _json(error.status, error.body(), headers)
         except Exception as error:
             # A data plane that fails to answer is the lab's fault: Azure's words to the client, the cause to the log.
@@ -92,9 +102,24 @@ class Arm:
         self._metrics.count(request.method, request.path, response.status, self._clock.now().isoformat())
         return response
 
-    def _authorise(self, request: web.Request, headers: dict[str, str]) -> None:
+    def _count(self, kind: str, principal: str, path: str, headers: dict[str, str]) -> None:
+        """Take from the buckets, or refuse as ARM does with 429 and the time to come back."""
+        taken = self._throttle.take(kind, principal, network="/providers/microsoft.network" in path.lower())
+        headers[f"x-ms-ratelimit-remaining-subscription-{kind}"] = str(taken.left)
+        headers[f"x-ms-ratelimit-remaining-subscription-global-{kind}"] = str(taken.left_globally)
+        if taken.wait is not None:
+            message = (
+                f"Number of requests for subscription '{self._store.subscription}' and operation '{kind}' exceeded the "
+                "backend storage limit. Please try again after the time that Retry-After tells."
+            )
+            retry_after = self._clock.retry_after(math.ceil(taken.wait))
+            raise ArmError(429, "TooManyRequests", message, nrp=False, retry_after=retry_after)
+
+    def _authorise(self, request: web.Request, headers: dict[str, str]) -> str:
+        """The principal behind the token."""
         try:
-            self._tokens.verify(request.headers.get("Authorization"), (*AUDIENCES, base_url(request)))
+            claims = self._tokens.verify(request.headers.get("Authorization"), (*AUDIENCES, base_url(request)))
+            return str(claims.get("oid"))
         except TokenError as error:
             login = f"https://login.microsoftonline.com/{self._tokens.principal.tenant}"
             headers["WWW-Authenticate"] = f'Bearer authorization_uri="{login}", error="invalid_token"'
@@ -122,41 +147,64 @@ class Arm:
             return Reply(200, subscription)
         body = await _body(request)
         if lower[2] == "resourcegroups":
-            if len(parts) <= 4:
-                return self._group(request.method, parts[3] if len(parts) == 4 else None, body)
-            if lower[3] not in self._store.groups:
-                raise group_not_found(parts[3])
-            if lower[4:6] == ["providers", "microsoft.network"]:
-                group = self._store.groups[lower[3]].name
-                return await self._network(request, parts[6:], group, body)
+            reply = await self._in_group(request, parts, body)
+            if reply is not None:
+                return reply
+        elif request.method == "GET" and lower[2] == "operationresults" and len(parts) == 4:
+            return self._groups.result(lower[3])
+        elif request.method == "GET" and lower[2:] == ["resources"]:
+            return self._groups.resources(None)
+        elif request.method == "GET" and lower[2] == "providers" and len(parts) <= 4:
+            return self._registrations(parts[3] if len(parts) == 4 else None)
         elif lower[2:4] == ["providers", "microsoft.network"]:
+            if request.method == "GET" and lower[4:5] + lower[6:] == ["locations", "checkdnsnameavailability"]:
+                return Reply(200, {"available": True})
             if len(parts) == 8 and lower[4] == "locations" and request.method == "GET":
                 return self._operation(lower[6], parts[7])
             if len(parts) == 5 and lower[4] in TYPES and request.method == "GET":
                 return self._providers[TYPES[lower[4]]].list(None)
         raise _unknown(request.path)
 
-    def _group(self, method: str, name: str | None, body: Json) -> Reply:
-        groups = self._store.groups
-        if name is None:
-            return Reply(200, {"value": [_group(group) for group in groups.values()]})
-        existing = groups.get(name.lower())
-        if method == "PUT":
-            if not isinstance(body.get("location"), str):
-                message = "The location property is required for this definition."
-                raise ArmError(400, "LocationRequired", message, nrp=False)
-            base = f"/subscriptions/{self._store.subscription}/resourceGroups"
-            spelling = existing.name if existing else name
-            group = Group(f"{base}/{spelling}", spelling, body["location"], dict(body.get("tags") or {}))
-            groups[name.lower()] = group
-            return Reply(200 if existing else 201, _group(group))
-        if method == "HEAD":
-            return Reply(204 if existing else 404)
-        if existing is None:
-            raise group_not_found(name)
-        if method == "GET":
-            return Reply(200, _group(existing))
-        raise ArmError(405, "MethodNotAllowed", f"The lab does not simulate {method} of a resource group.", nrp=False)
+    async def _in_group(self, request: web.Request, parts: list[str], body: Json) -> Reply | None:
+        """What is at or below a resource group."""
+        method, lower = request.method, [part.lower() for part in parts]
+        if len(parts) == 3:
+            return self._groups.list() if method == "GET" else None
+        if len(parts) == 4:
+            return self._groups.handle(method, parts[3], body)
+        group = self._groups.find(parts[3])
+        if lower[4:] == ["resources"] and method == "GET":
+            return self._groups.resources(group.name)
+        if lower[4:7] == ["providers", "microsoft.resources", "deployments"]:
+            return await self._deployments.handle(method, group, parts[7:], body)
+        if lower[4:6] == ["providers", "microsoft.network"]:
+            if method == "PUT" and group.state == "Deleting":
+                message = (
+                    f"The resource group '{group.name}' is in deprovisioning state and cannot perform this operation."
+                )
+                raise ArmError(409, "ResourceGroupBeingDeleted", message, nrp=False)
+            return await self._network(request, parts[6:], group.name, body)
+        return None
+
+    def _registrations(self, namespace: str | None) -> Reply:
+        """Resource providers, which az CLI and Ansible may want to see registered before they use them."""
+        known = ("Microsoft.Network", "Microsoft.Resources")
+        found = [
+            {
+                "id": f"/subscriptions/{self._store.subscription}/providers/{name}",
+                "namespace": name,
+                "registrationState": "Registered",
+                "resourceTypes": [],
+            }
+            for name in known
+            if namespace is None or namespace.lower() == name.lower()
+        ]
+        if namespace is None:
+            return Reply(200, {"value": found})
+        if not found:
+            message = f"The resource namespace '{namespace}' is invalid."
+            raise ArmError(404, "InvalidResourceNamespace", message, nrp=False)
+        return Reply(200, found[0])
 
     async def _network(self, request: web.Request, parts: list[str], group: str, body: Json) -> Reply:
         if not 1 <= len(parts) <= 4 or parts[0].lower() not in TYPES:
@@ -217,25 +265,34 @@ class Arm:
                 headers["Azure-AsyncOperation"] = self._operation_url(request, operation, "operations")
             if reply.location:
                 headers["Location"] = self._operation_url(request, operation, "operationResults")
+            if reply.status_path is not None:
+                headers["Azure-AsyncOperation"] = _with_version(request, reply.status_path)
+            if reply.result_path is not None:
+                headers["Location"] = _with_version(request, reply.result_path)
         if reply.notify:
             headers["Azure-AsyncNotification"] = "Enabled"
         if reply.etag is not None:
             headers["ETag"] = reply.etag
         if reply.body is None:
-            if request.method == "GET":
-                headers["Content-Type"] = JSON_TYPE  # recorded on empty operationResults
+            if request.method == "GET" or (reply.location and not reply.asynchronous):
+                headers["Content-Type"] = (
+                    JSON_TYPE  # recorded on empty operationResults and on a 202 with Location alone
+                )
             return web.Response(status=reply.status, headers=headers)
         return _json(reply.status, reply.body, headers)
 
     def _operation_url(self, request: web.Request, operation: Operation, kind: str) -> str:
-        version = request.query.get("api-version", "2026-03-01")
         path = f"/subscriptions/{self._store.subscription}/providers/Microsoft.Network/locations/{operation.location}"
-        return f"{base_url(request)}{path}/{kind}/{operation.id}?api-version={version}"
+        return _with_version(request, f"{path}/{kind}/{operation.id}")
 
 
 def base_url(request: web.Request) -> str:
     """As the caller named us: operation URLs must point back to where the request came in."""
     return f"{request.scheme}://{request.host}"
+
+
+def _with_version(request: web.Request, path: str) -> str:
+    return f"{base_url(request)}{path}?api-version={request.query.get('api-version', '2026-03-01')}"
 
 
 async def _body(request: web.Request) -> Json:
@@ -254,17 +311,6 @@ async def _body(request: web.Request) -> Json:
 
 def _json(status: int, body: Any, headers: dict[str, str]) -> web.Response:
     return web.Response(status=status, body=json.dumps(body).encode(), headers={**headers, "Content-Type": JSON_TYPE})
-
-
-def _group(group: Group) -> Json:
-    return {
-        "id": group.id,
-        "name": group.name,
-        "type": "Microsoft.Resources/resourceGroups",
-        "location": group.location,
-        "tags": group.tags,
-        "properties": {"provisioningState": "Succeeded"},
-    }
 
 
 def _unknown(path: str) -> ArmError:

@@ -1,7 +1,8 @@
 """IPsec connections, with the surprises that clients must live with.
 
 A PUT keeps an existing shared key; a GET shows it in clear with connectionStatus, a list shows neither; PUT sharedkey
-answers 200 while the connection is still Updating, so that the next write meets 409.
+answers 200 while the connection is still Updating, so that the next write meets 409. A connection between two gateways
+of Azure (Vnet2Vnet) is kept and shown, because it may stand beside ours, and carries nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from lab.azure.provider import Desired, Provider, Reply
 from lab.azure.store import Resource, Target, ref
 
 MODES = ("Default", "ResponderOnly", "InitiatorOnly")
+PEERS = {"ipsec": ("IPsec", "localNetworkGateway2"), "vnet2vnet": ("Vnet2Vnet", "virtualNetworkGateway2")}
 
 
 class Connections(Provider):
@@ -25,14 +27,17 @@ class Connections(Provider):
     update_seconds = durations.CONNECTION_UPDATE
     delete_seconds = durations.CONNECTION_DELETE
     tag_seconds = durations.CONNECTION_TAGS
+    notify_updates = False
 
     def desired(self, body: Json, resource_id: str, existing: Resource | None) -> Desired:
         given = properties(body)
-        if str(given.get("connectionType")).lower() != "ipsec":
-            message = f"The lab simulates connectionType IPsec only; {resource_id} asks for another."
+        kind = str(given.get("connectionType"))
+        if kind.lower() not in PEERS:
+            message = f"The lab simulates connectionType IPsec and Vnet2Vnet only; {resource_id} asks for another."
             raise bad_request("NotSimulated", message)
+        kind, peer_name = PEERS[kind.lower()]
         gateway = self._referenced(given, "virtualNetworkGateway1", resource_id)
-        local = self._referenced(given, "localNetworkGateway2", resource_id)
+        peer = self._referenced(given, peer_name, resource_id)
         mode = str(given.get("connectionMode") or "Default")
         if mode not in MODES:
             raise bad_request("InvalidConnectionMode", f"connectionMode must be one of {', '.join(MODES)}.")  # L
@@ -44,10 +49,10 @@ class Connections(Provider):
         if dpd and not 9 <= dpd <= 3600:
             raise bad_request("InvalidDpdTimeout", f"dpdTimeoutSeconds of {resource_id} must be 9 to 3600.")  # L
         bgp = bool(given.get("enableBgp"))
-        if bgp and not (gateway.properties["enableBgp"] and "bgpSettings" in local.properties):
+        if bgp and not (gateway.properties["enableBgp"] and "bgpSettings" in peer.properties):
             message = (
                 f"Connection {resource_id} enables BGP, which needs enableBgp on {gateway.id} and bgpSettings on "
-                f"{local.id}."
+                f"{peer.id}."
             )
             raise bad_request("BgpNotEnabledOnGateway", message)  # L
         secret = None
@@ -58,8 +63,8 @@ class Connections(Provider):
         result: Json = {
             "packetCaptureDiagnosticState": "None",
             "virtualNetworkGateway1": {"id": gateway.id},
-            "localNetworkGateway2": {"id": local.id},
-            "connectionType": "IPsec",
+            peer_name: {"id": peer.id},
+            "connectionType": kind,
             "connectionProtocol": protocol,
             "routingWeight": int(given.get("routingWeight") or 0),
             "enableBgp": bgp,
@@ -86,13 +91,13 @@ class Connections(Provider):
         return {resource.key} | self.keys_of(resource.properties)
 
     def keys_of(self, desired: Json) -> set[str]:
-        both = (ref(desired, "virtualNetworkGateway1"), ref(desired, "localNetworkGateway2"))
-        return {key for key in both if key}
+        names = ("virtualNetworkGateway1", "localNetworkGateway2", "virtualNetworkGateway2")
+        return {key for key in (ref(desired, name) for name in names) if key}
 
     async def put(self, target: Target, body: Json) -> Reply:
         # A reference that is being written shows as a held lock; one that failed is not ready and never will be.
         given = properties(body)
-        for name in ("virtualNetworkGateway1", "localNetworkGateway2"):
+        for name in ("virtualNetworkGateway1", "localNetworkGateway2", "virtualNetworkGateway2"):
             referenced = self.store.get(ref(given, name))
             if referenced is not None:
                 self.world.operations.require_free({referenced.key})
@@ -100,7 +105,8 @@ class Connections(Provider):
         return await super().put(target, body)
 
     async def provision(self, resource: Resource) -> None:
-        await self.world.plumbing.connect(resource)
+        if "localNetworkGateway2" in resource.properties:
+            await self.world.plumbing.connect(resource)
 
     async def remove(self, resource: Resource) -> None:
         await self.world.plumbing.disconnect(resource)
@@ -133,6 +139,8 @@ class Connections(Provider):
 
     async def act(self, resource: Resource, verb: str, target: Target, query: Json, body: Json) -> Reply | None:
         name = (target.child or "").lower()
+        if name == "sharedkey" and (target.child_name or "").lower() == "reset" and verb == "POST":
+            return self._reset_key(resource, body)
         if target.child_name is not None:
             return None
         if name == "sharedkey" and verb == "GET":
@@ -153,6 +161,19 @@ class Connections(Provider):
         operation = self.begin_write(connection, "PUT", keys, durations.SHARED_KEY)
         # Recorded without a content type, so without a body; the SDK then GETs the key.
         return Reply(200, operation=operation, asynchronous=True)
+
+    def _reset_key(self, connection: Resource, body: Json) -> Reply:
+        """A key of Azure's own making, of so many characters; read it by GET sharedkey."""
+        length = body.get("keyLength")
+        if not isinstance(length, int) or not 1 <= length <= 128:
+            raise bad_request("InvalidSharedKeyLength", f"keyLength of {connection.id} must be 1 to 128.")  # L
+        keys = self.keys(connection)
+        self.world.operations.require_free(keys)
+        connection.secret = secrets.token_hex(64)[:length]
+        self.store.touch(connection, "Updating")
+        operation = self.begin_write(connection, "POST", keys, durations.SHARED_KEY)
+        operation.result = {"keyLength": length}
+        return Reply(202, operation=operation, asynchronous=True, location=True)
 
     def _reset(self, connection: Resource) -> Reply:
         keys = self.keys(connection)

@@ -28,6 +28,9 @@ CONNECTION_DELETE = 21.0  # n=8, 10 to 62
 CONNECTION_TAGS = 11.0  # assumption: as a gateway's tags
 SHARED_KEY = 31.0  # assumption: as a connection's update; a record shows 409 for tens of seconds after it
 CONNECTION_RESET = 20.0  # assumption: users report well under a minute
+DEPLOYMENT = 2.0  # assumption: what a template deployment takes before its first resource
+GROUP_DELETE = 5.0  # assumption: what a resource group takes beyond its resources
+WATCHER = 0.0  # recorded: Succeeded in the very answer to its PUT
 QUERY = 4.0  # assumption: BGP peers, routes and IKE SAs are asked from the gateway instances
 
 RETRY_AFTER = 10.0  # recorded on every start and InProgress poll of gateway, LNG and connection operations

@@ -13,10 +13,20 @@ Json = dict[str, Any]
 
 
 class ArmError(Exception):
-    """An error answer. `nrp` errors carry an empty `details` list, errors of ARM's front end do not."""
+    """An error answer. `nrp` errors carry an empty `details` list, errors of ARM's front end do not.
+
+    `retry_after` is in wall seconds and becomes the Retry-After header.
+    """
 
     def __init__(
-        self, status: int, code: str, message: str, *, details: list[Json] | None = None, nrp: bool = True
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: list[Json] | None = None,
+        nrp: bool = True,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
@@ -24,6 +34,7 @@ class ArmError(Exception):
         self.message = message
         self.nrp = nrp
         self.details = details or []
+        self.retry_after = retry_after
 
     def error(self) -> Json:
         body: Json = {"code": self.code, "message": self.message}

@@ -14,6 +14,7 @@ from typing import Any
 
 from lab.azure.clock import Clock
 from lab.azure.errors import ArmError, another_operation
+from lab.azure.faults import Faults
 from lab.azure.statelog import StateLog
 
 Finish = Callable[[], Awaitable[Any]]
@@ -41,10 +42,12 @@ class Operation:
 class Operations:
     """Starts and remembers operations."""
 
-    def __init__(self, clock: Clock, new_id: Callable[[], str], log: StateLog) -> None:
+    def __init__(self, clock: Clock, new_id: Callable[[], str], log: StateLog, faults: Faults | None = None) -> None:
         self._clock = clock
         self._new_id = new_id
         self._log = log
+        self._faults = faults or Faults()
+        self._lost: set[str] = set()
         self._operations: dict[str, Operation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -71,12 +74,19 @@ class Operations:
         """Run `begin` now and `finish` after so many Azure seconds; an ArmError out of them makes it fail."""
         operation = Operation(self._new_id(), verb, location, frozenset(keys), retry_after)
         self._operations[operation.id] = operation
+        fault = self._faults.take(("fail", "lose", "slow"), verb, subject)
+        if fault is not None:
+            seconds += fault.seconds
+            if fault.kind == "lose":
+                self._lost.add(operation.id)
         self._log.write("operation started", subject, verb=verb, operation=operation.id, azure_seconds=seconds)
 
         async def work() -> Any:
             if begin is not None:
                 await begin()
             await self._clock.sleep(seconds)
+            if fault is not None and fault.kind == "fail":
+                raise fault.error()
             return await finish() if finish is not None else None
 
         task = asyncio.create_task(self._run(operation, subject, work, fail))
@@ -86,7 +96,7 @@ class Operations:
 
     async def _run(self, operation: Operation, subject: str, work: Finish, fail: Fail | None) -> None:
         try:
-            operation.result = await work()
+            operation.result = await work() or operation.result
             operation.status = "Succeeded"
         except ArmError as error:
             operation.error = error
@@ -102,7 +112,8 @@ class Operations:
         self._log.write("operation ended", subject, operation=operation.id, status=operation.status, code=code)
 
     def get(self, operation_id: str) -> Operation | None:
-        return self._operations.get(operation_id.lower())
+        """None for what never was, and for what a fault made the lab forget."""
+        return None if operation_id.lower() in self._lost else self._operations.get(operation_id.lower())
 
     async def close(self) -> None:
         tasks = list(self._tasks)

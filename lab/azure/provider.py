@@ -42,7 +42,8 @@ class Desired:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. An operation adds the headers named by `asynchronous` (Azure-AsyncOperation) and `location`."""
+    """An answer. An operation adds the headers named by `asynchronous` (Azure-AsyncOperation) and `location`, which
+    point at the network provider's operations, or to `status_path` and `result_path` where those are given."""
 
     status: int
     body: Any = field(default=None, repr=False)
@@ -51,12 +52,17 @@ class Reply:
     location: bool = False
     notify: bool = False
     etag: str | None = None
+    status_path: str | None = None
+    result_path: str | None = None
 
 
 class Provider:
     """One resource type. Subclasses override what differs."""
 
     type = ""
+    notify_updates = (
+        True  # recorded: gateways and connections answer a PUT of what exists without Azure-AsyncNotification
+    )
     etag_header = False  # recorded: networks, addresses and local gateways show an ETag header, the others do not
     retry_after = durations.RETRY_AFTER
     create_seconds = 0.0
@@ -161,7 +167,8 @@ class Provider:
         seconds = self.create_seconds if created else self.update_seconds
         operation = self.begin_write(candidate, "PUT", keys, seconds)
         rendered = self.wrap(candidate, await self.render_write(candidate))
-        return Reply(201 if created else 200, rendered, operation=operation, asynchronous=True, notify=True)
+        notify = created or self.notify_updates
+        return Reply(201 if created else 200, rendered, operation=operation, asynchronous=True, notify=notify)
 
     async def render_write(self, resource: Resource) -> Json:
         """As `render`, for the answer to a PUT or PATCH."""

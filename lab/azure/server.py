@@ -21,6 +21,7 @@ from aiohttp import web
 from lab.azure.arm import Arm
 from lab.azure.clock import Clock, ScaledClock
 from lab.azure.control import Control
+from lab.azure.faults import Faults
 from lab.azure.identity import IdentityEndpoint, Principal, Tokens
 from lab.azure.keyvault import KeyVault
 from lab.azure.metrics import Metrics
@@ -69,6 +70,7 @@ class LabAzure:
         self.config = config or LabConfig()
         self.clock = clock or ScaledClock()
         self.metrics = Metrics()
+        self.faults = Faults()
         self.base_url = ""
         self.identity_endpoint = ""
         new_id = new_id or (lambda: str(uuid.uuid4()))
@@ -78,7 +80,7 @@ class LabAzure:
         self._dataplane = dataplane or NullDataPlane()
         store = Store(self.config.subscription, new_id)
         self.plumbing = Plumbing(self._dataplane, resolver or DnsResolver(), store, self.clock, self._log)
-        self._operations = Operations(self.clock, new_id, self._log)
+        self._operations = Operations(self.clock, new_id, self._log, self.faults)
         pool = AddressPool(self.config.public_addresses)
         self._world = World(store, self.clock, self._operations, self.plumbing, pool, self._log)
         principal = Principal(self.config.tenant, self.config.object_id, self.config.app_id)
@@ -101,8 +103,8 @@ class LabAzure:
         """
         identity = IdentityEndpoint(self.tokens, self.config.identity_header)
         app = web.Application(client_max_size=4 * 1024 * 1024)
-        app.add_routes(Arm(self._world, self.tokens, self.clock, self.metrics).routes())
-        app.add_routes(Control(self.clock, self.metrics, self._log).routes())
+        app.add_routes(Arm(self._world, self.tokens, self.clock, self.metrics, self.faults).routes())
+        app.add_routes(Control(self.clock, self.metrics, self._log, self.faults).routes())
         app.add_routes(identity.routes())
         vault = KeyVault(self.tokens, self.config.vault_resource, self._new_id, self._wall)
         app.add_routes(vault.routes())

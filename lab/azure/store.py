@@ -19,6 +19,7 @@ TYPES = {
         "virtualNetworkGateways",
         "localNetworkGateways",
         "connections",
+        "networkWatchers",
     )
 }
 
@@ -31,6 +32,7 @@ class Group:
     name: str
     location: str
     tags: dict[str, str]
+    state: str = "Succeeded"
 
 
 @dataclass

@@ -1,4 +1,5 @@
-"""The Azure end of one connection: a namespace `gw-<name>` with a charon of its own, between `edge` and `az`.
+"""The Azure end of one tunnel: a namespace `gw-<connection>` with a charon of its own, between `edge` and `az`. An
+active-active gateway has two per connection; the second instance's is `gw-<connection>~1`.
 
 What comes from `az` goes into the tunnel and what comes out of the tunnel goes to `az`, whatever its addresses: two
 routing tables chosen by the incoming interface do that, so no route here has to follow what BGP learns. The main table
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lab.dataplane import ConnectionView, GatewayView, TunnelStatus
+from lab.dataplane import ConnectionView, InstanceTunnel
 from lab.net import ciphers
 from lab.net.charon import TUN, Charon
 from lab.net.run import add_namespace, drop_namespace, inside, ip, run
@@ -43,18 +44,25 @@ def dpd(timeout_s: int) -> tuple[int, dict[str, str]]:
 
 
 class Link:
-    """One connection's namespace and charon. Not concurrent: the data plane calls it one at a time."""
+    """One tunnel's namespace and charon. Not concurrent: the data plane calls it one at a time.
 
-    def __init__(self, topology: Topology, index: int, view: ConnectionView, gateway: GatewayView) -> None:
+    `index` is free among all links of the network, `ordinal` the instance's place in its gateway, `az` its namespace.
+    """
+
+    def __init__(
+        self, topology: Topology, index: int, view: ConnectionView, ordinal: int, public_ip: str, az: str
+    ) -> None:
         self.topology = topology
         self.index = index
         self.view = view
-        self.gateway = gateway
+        self.ordinal = ordinal
+        self.public_ip = public_ip
+        self.az = az
         self.charon: Charon | None = None
 
     @property
     def namespace(self) -> str:
-        return f"{PREFIX}{self.view.name}"
+        return f"{PREFIX}{self.view.name}" + (f"~{self.ordinal}" if self.ordinal else "")
 
     @property
     def inner(self) -> str:
@@ -82,7 +90,7 @@ class Link:
             ns,
             [
                 f"link add pub0 type veth peer name c{n} netns {self.topology.edge_ns}",
-                f"link add az0 type veth peer name c{n} netns {self.topology.az_ns}",
+                f"link add az0 type veth peer name c{n} netns {self.az}",
                 f"addr add {self.inner}/30 dev pub0",
                 f"addr add {self.via}/30 dev az0",
                 "link set pub0 up",
@@ -98,17 +106,21 @@ class Link:
         await run(*inside(ns), "sh", "-c", "echo 1 > /proc/sys/net/ipv4/icmp_errors_use_inbound_ifaddr")
         edge = [f"addr add 198.18.{n}.1/30 dev c{n}", f"link set c{n} up"]
         az = [f"addr add 198.19.{n}.1/30 dev c{n}", f"link set c{n} up"]
-        await asyncio.gather(ip(self.topology.edge_ns, edge), ip(self.topology.az_ns, az))
+        await asyncio.gather(ip(self.topology.edge_ns, edge), ip(self.az, az))
         await self.start()
 
     async def start(self) -> None:
-        """(Re)start charon and load the connection; SAs of a previous one are gone without a word to the peer."""
-        if self.charon is not None:
-            await self.charon.stop()
+        """(Re)start charon and load the connection; the peer is told that the SAs of a previous one are gone."""
+        await self.stop()
         _, settings = dpd(self.view.dpd_timeout_s)
         self.charon = await Charon.start(self.namespace, self.directory, settings)
         await ip(self.namespace, [f"route replace default dev {TUN} table {_INTO_TUNNEL}"])
         await self.load()
+
+    async def stop(self) -> None:
+        """An orderly end, as of a machine that is told to reboot: peers get a DELETE for their SAs."""
+        if self.charon is not None:
+            await self.charon.stop()
 
     async def load(self) -> None:
         """Load connection and key as the view has them; live SAs stay as they are."""
@@ -133,7 +145,7 @@ class Link:
             "rekey_time": f"{IKE_LIFE_S}s",
             "reauth_time": "0s",
             "keyingtries": "0" if self.initiates else "1",
-            "local": {"auth": "psk", "id": self.gateway.public_ip},
+            "local": {"auth": "psk", "id": self.public_ip},
             "remote": {"auth": "psk", "id": "%any"},
             "children": {
                 "azure": {
@@ -149,18 +161,19 @@ class Link:
             },
         }
 
-    async def tunnel(self, now: datetime) -> TunnelStatus:
+    async def tunnel(self, now: datetime) -> InstanceTunnel:
         """Connected means: an established IKE SA with an installed child. Bytes are those of the installed children."""
         for sa in await self.sas():
             children = [c for c in sa.get("child-sas", {}).values() if c.get("state") == "INSTALLED"]
             if sa.get("state") == "ESTABLISHED" and children:
-                return TunnelStatus(
+                return InstanceTunnel(
+                    self.public_ip,
                     connected=True,
                     ingress_bytes=sum(int(c.get("bytes-in", 0)) for c in children),
                     egress_bytes=sum(int(c.get("bytes-out", 0)) for c in children),
                     established_at=now - timedelta(seconds=int(sa.get("established", 0))),
                 )
-        return TunnelStatus(connected=False)
+        return InstanceTunnel(self.public_ip, connected=False)
 
     async def sas(self) -> list[dict[str, Any]]:
         """charon's IKE SAs; none while it does not run or does not answer."""
@@ -192,5 +205,5 @@ class Link:
             await self.charon.stop()
         await drop_namespace(self.namespace)
         # the ends in edge and az go with the namespace, but only once its last process is reaped
-        for namespace in (self.topology.edge_ns, self.topology.az_ns):
+        for namespace in (self.topology.edge_ns, self.az):
             await run("ip", "-n", namespace, "link", "del", f"c{self.index}", check=False)

@@ -5,11 +5,14 @@
                cloud (the sandbox itself), dns --+         +-- nat-<home> -- ...
 
 Every public host hangs on the internet router by a /32 and a default route, so an address can move or vanish without
-touching anybody else. `gw-*` namespaces are not built here: they follow the connections (lab.net.dataplane). What a
-process other than the builder needs to know is left in `topology.json`.
+touching anybody else. `gw-*` namespaces are not built here: they follow the connections (lab.net.link), and so do the
+`az` and `vm` of further gateways (lab.net.vnet). What a process other than the builder needs to know is left in
+`topology.json`, and each gateway's machine in `machines/`.
 
 A home's router is a FRITZ!Box in all that matters here: it masquerades, forgets its connections with its address, and
-every home may use the same private addresses as the next one.
+every home may use the same private addresses as the next one. A home has one tunnel, because userspace ESP serves one
+per namespace; `second_tunnel` gives it a namespace `<home>~1` behind its firewall with a charon of its own, which is
+the only way to hold both tunnels to an active-active gateway here.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import zlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -30,10 +34,22 @@ CLOUD = "203.0.113.80"
 DNS = "203.0.113.53"
 RESOLVER = "203.0.113.54"
 GATEWAY = "203.0.113.10"
+GATEWAYS = tuple(f"203.0.113.{n}" for n in range(10, 50, 10))
+"""The public addresses that the lab's Azure may hand out; any free one of 203.0.113.0/24 would do."""
 ROUTER = "203.0.113.1"
 HOMES_ROUTER = "198.51.100.1"
 VM = "10.0.0.4"
 VM_ROUTER = "10.0.0.1"
+SECOND_FIREWALL, SECOND_TUNNEL = "100.64.255.1", "100.64.255.2"
+SECOND_DEVICE = "tun1"
+"""The firewall's device towards its second tunnel, with SECOND_TUNNEL as next hop."""
+OWN_PREFIXES = ("gw-", "az-", "az~", "vm-")
+"""Namespaces that come and go with gateways and connections."""
+
+
+def interface(name: str) -> str:
+    """An interface name: at most 15 characters, different for different names."""
+    return name if len(name) <= 15 else f"{name[:9]}-{zlib.crc32(name.encode()) & 0xFFFFF:05x}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,7 @@ class Home:
     lan_prefix: str = "192.168.1.0/24"
     lan_host: str = "192.168.1.50"
     port_forward: bool = False
+    second_tunnel: bool = False
 
     @property
     def firewall_ns(self) -> str:
@@ -67,7 +84,20 @@ class Home:
     @property
     def link(self) -> str:
         """The internet router's interface towards this home."""
-        return f"to-{self.name}"[:15]
+        return interface(f"to-{self.name}")
+
+    @property
+    def second_ns(self) -> str:
+        """Where the second tunnel ends, if there is one."""
+        return f"{self.name}~1"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A host in a gateway's virtual network: its namespace and address."""
+
+    namespace: str
+    address: str
 
 
 @dataclass(frozen=True)
@@ -93,7 +123,18 @@ class Topology:
     def names(self) -> tuple[str, ...]:
         """All namespaces that this module makes."""
         homes = (ns for h in self.homes for ns in (h.nat_ns, h.firewall_ns, h.lan_ns))
-        return (self.inet_ns, self.dns_ns, self.edge_ns, self.az_ns, self.vm_ns, *homes)
+        seconds = (h.second_ns for h in self.homes if h.second_tunnel)
+        return (self.inet_ns, self.dns_ns, self.edge_ns, self.az_ns, self.vm_ns, *homes, *seconds)
+
+    def machine(self, gateway: str) -> Machine:
+        """The machine in a gateway's virtual network, as the data plane has left it for everybody."""
+        try:
+            return Machine(**json.loads(self.machine_file(gateway).read_text()))
+        except FileNotFoundError:
+            raise LabNetError(f"gateway `{gateway}` is not in the lab's network, so nothing is behind it") from None
+
+    def machine_file(self, gateway: str) -> Path:
+        return self.directory / "machines" / f"{gateway}.json"
 
     def save(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -168,12 +209,13 @@ async def build(directory: Path = DEFAULT_DIR, homes: tuple[Home, ...] = (Home()
 
 _EDGE = """
 table ip gw {
-  map peers { type ipv4_addr : ipv4_addr; }
+  map peers { type ipv4_addr . ipv4_addr : ipv4_addr; }
+  map owners { type ipv4_addr : ipv4_addr; }
   chain prerouting {
     type nat hook prerouting priority dstnat;
-    iifname "pub0" udp dport { 500, 4500 } dnat to ip saddr map @peers
+    iifname "pub0" udp dport { 500, 4500 } dnat to ip saddr . ip daddr map @peers
   }
-  chain postrouting { type nat hook postrouting priority srcnat; oifname "pub0" masquerade; }
+  chain postrouting { type nat hook postrouting priority srcnat; oifname "pub0" snat to ip saddr map @owners; }
   chain input {
     type filter hook input priority filter;
     iifname "pub0" udp dport { 500, 4500 } counter drop comment "from an address that no local network gateway means"
@@ -214,11 +256,30 @@ async def _home(home: Home) -> None:
             f"""table ip nat {{
               chain postrouting {{
                 type nat hook postrouting priority srcnat;
-                oifname "wan0" ip saddr {home.lan_prefix} masquerade
+                oifname "wan0" ip saddr {{ {home.lan_prefix}, {SECOND_TUNNEL} }} masquerade
               }}
             }}""",
         ),
     )
+    if home.second_tunnel:
+        await _second_tunnel(home)
+
+
+async def _second_tunnel(home: Home) -> None:
+    """As at the gateway's end (lab.net.link): what comes from the firewall goes into the tunnel and back again."""
+    await ip(
+        home.second_ns,
+        [
+            f"link add fw0 type veth peer name {SECOND_DEVICE} netns {home.firewall_ns}",
+            f"addr add {SECOND_TUNNEL}/30 dev fw0",
+            "link set fw0 up",
+            f"route add default via {SECOND_FIREWALL}",
+            f"route add default via {SECOND_FIREWALL} table 101",
+            "rule add iif fw0 table 100 priority 1000",
+            "rule add iif ipsec0 table 101 priority 1001",
+        ],
+    )
+    await ip(home.firewall_ns, [f"addr add {SECOND_FIREWALL}/30 dev {SECOND_DEVICE}", f"link set {SECOND_DEVICE} up"])
 
 
 async def _take_address(topology: Topology, home: Home) -> None:
@@ -255,6 +316,6 @@ async def change_public_address(topology: Topology, home: str, new: str, *, outa
 async def demolish(topology: Topology) -> None:
     """Remove every namespace of the network, the gateway's own included, and what ran in them."""
     here = await namespaces()
-    gone = [n for n in here if n in topology.names or n.startswith("gw-")]
+    gone = [n for n in here if n in topology.names or n.startswith(OWN_PREFIXES)]
     await asyncio.gather(*(drop_namespace(name) for name in gone))
     await run("ip", "link", "del", "pub0", check=False)

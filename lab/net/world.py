@@ -17,21 +17,22 @@ from types import TracebackType
 from typing import Any
 
 from lab.net import dns, dyndns, topology
-from lab.net.charon import Charon, vici_path
+from lab.net.charon import TUN, Charon, vici_path
 from lab.net.frr import Frr
-from lab.net.run import Daemon, LabNetError, inside, run
+from lab.net.run import Daemon, LabNetError, inside, ip, run
 from lab.net.topology import DEFAULT_DIR, Home, Topology
 
 
 @dataclass
 class HomeDaemons:
-    """What runs at one home, and where an agent finds it."""
+    """What runs at one home, and where an agent finds it. `second`: the charon of its second tunnel, if it has one."""
 
     home: Home
     directory: Path
     charon: Charon
     frr: Frr
     router: Daemon
+    second: Charon | None = None
 
     @property
     def vici(self) -> Path:
@@ -126,12 +127,16 @@ class Network:
         charon, frr = await asyncio.gather(
             Charon.start(home.firewall_ns, directory), Frr.start(home.firewall_ns, directory / "frr")
         )
+        second = None
+        if home.second_tunnel:
+            second = await Charon.start(home.second_ns, directory / "second")
+            await ip(home.second_ns, [f"route add default dev {TUN} table 100"])
         path = directory / "router.json"
         config.save(path)
         await dns_up.wait()  # else its first report fails, and its retry costs seconds of everybody's start
         argv = (*inside(home.nat_ns), sys.executable, "-m", "lab.net.dyndns", str(path))
         router = await Daemon.start(f"the router of {home.name}", argv, directory / "router.log")
-        self.homes[home.name] = HomeDaemons(home, directory, charon, frr, router)
+        self.homes[home.name] = HomeDaemons(home, directory, charon, frr, router, second)
         await router.ready(lambda: _says(router, "reported"))
 
     async def ping(self, namespace: str | None, address: str, source: str | None = None) -> bool:
@@ -149,6 +154,7 @@ class Network:
         stops = [self._dns.stop()] if self._dns is not None else []
         for daemons in self.homes.values():
             stops += [daemons.router.stop(), daemons.charon.stop(), daemons.frr.stop()]
+            stops += [daemons.second.stop()] if daemons.second is not None else []
         await asyncio.gather(*stops, return_exceptions=True)
         self._dns = None
         self.homes.clear()

@@ -128,6 +128,7 @@ class HomeHalf:
         link = self.link
         others = {n: x for n, x in self.unit.links.items() if n != self.name}
         taken = {x.known_address for x in others.values()} | {x.pin.address for x in others.values() if x.pin}
+        incident = self.unit.incidents.get(link.incident or "")
         return repair.Situation(
             spec=self.row.spec.repair,
             dns=self.dns,
@@ -141,6 +142,7 @@ class HomeHalf:
             agrees_since=link.agrees_since,
             last_initiate=link.last_initiate,
             taken=frozenset(a for a in taken if a),
+            open_since=incident.opened if incident else None,
         )
 
     def _note_proof(self, lacks: tuple[str, ...], probed: bool, reported: str | None) -> None:

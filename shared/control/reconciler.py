@@ -16,7 +16,7 @@ import json
 from datetime import datetime, timedelta
 
 from shared.domain import limits
-from shared.errors import StoreConflict
+from shared.errors import PermanentError, StoreConflict, TemporaryError
 
 from .agents import Agents
 from .commands import Commands
@@ -43,7 +43,10 @@ class Reconciler:
             if due is not None and last is not None and last >= due:
                 return
             step = Step(self._s, self._agents, self._commands, lease, unit, now)
-            wake_s = await step.run()
+            try:
+                wake_s = await step.run()
+            except (TemporaryError, PermanentError) as e:
+                wake_s = step.stumbled(e)
             await self._wake_and_save(step, wake_s)
         except StoreConflict:
             return  # another has the lease now and sees more than we did; what we knew is void

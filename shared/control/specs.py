@@ -192,6 +192,7 @@ def _same_name(path: str, document: str) -> None:
 
 def _may_change_gateway(old: GatewaySpec, new: GatewaySpec) -> None:
     fixed = {
+        "spec.tenantId": (old.tenant_id, new.tenant_id),
         "spec.subscriptionId": (old.subscription_id, new.subscription_id),
         "spec.resourceGroup": (old.resource_group, new.resource_group),
         "spec.location": (old.location, new.location),

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.domain import conditions, limits, plan, render
 from shared.domain.arm import ArmKind
-from shared.errors import ArmBusy, ArmRejected, StoreConflict
+from shared.errors import ArmBusy, ArmRejected, HomelinkError, StoreConflict, TemporaryError
 from shared.seams import Write, WriteKind
 
 from . import observe
@@ -67,6 +67,15 @@ class Step:
         if observed is not None and await self._purge(gateway, homes, observed):
             return limits.WATCH_S
         return min((w for w in [azure.wake_s, *(h.wake_s for h in homes.values())] if w is not None), default=None)
+
+    def stumbled(self, error: HomelinkError) -> float | None:
+        """The vault, DNS, a queue or a token failed in mid-step: says so in the status; what was done is kept."""
+        state = self.unit.state
+        verdicts = {c.type: (c.status, c.reason, c.message) for c in state.conditions}
+        verdicts["Ready"] = ("False", "ControlPlaneTrouble", str(error))
+        told = conditions.transitioned(state.conditions, verdicts, self.now)
+        self.unit.state = state.model_copy(update={"conditions": told})
+        return error.delay_s if isinstance(error, TemporaryError) else None
 
     async def _homes(self) -> dict[str, HomeHalf]:
         rows = self.unit.connections

@@ -38,7 +38,8 @@ class Situation:
     was last proven. `lacks`: missing evidence (conditions.missing_evidence). `probe_ok`: a ping went through; an SA and
     a BGP session can look alive for minutes after they died, so without a probe a changed address is acted upon
     whatever they say. `azure_settled`: ARM has what we want and no operation runs. `taken`: addresses of the gateway's
-    other Connections. `agrees_since`: since when all resolvers, caches included, answer the pin.
+    other Connections. `agrees_since`: since when all resolvers, caches included, answer the pin. `open_since`: when the
+    Incident was opened.
     """
 
     spec: RepairSpec
@@ -53,6 +54,7 @@ class Situation:
     agrees_since: datetime | None
     last_initiate: datetime | None
     taken: frozenset[str]
+    open_since: datetime | None
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,23 @@ def decide(s: Situation, now: datetime) -> Decision:
     """One decision; called at every step, never remembered: what was done shows in the situation itself."""
     if s.spec.policy == "observe":
         return STEADY if not s.lacks else GiveUp("repair policy is observe: " + "; ".join(s.lacks))
-    if (moved := _moved(s)) is not None:
+    if (moved := _moved(s, _pace(s, now))) is not None:
         return moved
     if s.pin is not None:
         return _while_pinned(s, s.pin, now)
     if s.known_address is not None and s.lacks:
-        return Wait(limits.WATCH_S, "down at an unchanged address: " + "; ".join(s.lacks))
+        # News from home wakes the unit by itself; nothing else would be seen by looking more often.
+        return Wait(limits.SWEEP_S, "down at an unchanged address: " + "; ".join(s.lacks))
     return STEADY
 
 
-def _moved(s: Situation) -> Decision | None:
+def _pace(s: Situation, now: datetime) -> float:
+    """Seconds until the next look for what nobody reports: DNS, and Azure."""
+    young = s.open_since is None or now - s.open_since < timedelta(seconds=limits.WATCH_FOR_S)
+    return limits.WATCH_S if young else limits.SWEEP_S
+
+
+def _moved(s: Situation, pace: float) -> Decision | None:
     """The home speaks from another address than the one Azure is known to accept."""
     accepted = s.pin.address if s.pin else s.known_address
     if s.reported_address is None or accepted is None or s.reported_address == accepted:
@@ -102,29 +111,31 @@ def _moved(s: Situation) -> Decision | None:
     if s.probe_ok and not s.lacks:
         return None
     if not s.spec.pin:
-        return Wait(limits.WATCH_S, "the address changed; pinning is switched off, Azure's own DNS cache decides")
+        return Wait(pace, "the address changed; pinning is switched off, Azure's own DNS cache decides")
     if s.reported_address in s.taken:
         return GiveUp(f"the home now speaks from {s.reported_address}, which is another Connection's address")
     agreed = s.dns.agreed()
     if agreed != s.reported_address:
-        return Wait(limits.WATCH_S, f"the home speaks from {s.reported_address}, its name says {agreed or 'nothing'}")
+        return Wait(pace, f"the home speaks from {s.reported_address}, its name says {agreed or 'nothing'}")
     return Act(Rung.PIN, f"signed heartbeat and authoritative DNS agree on {agreed}, was {accepted}", agreed)
 
 
 def _while_pinned(s: Situation, pin: Pin, now: datetime) -> Decision:
+    pace = _pace(s, now)
     if not s.azure_settled:
-        return Wait(limits.WATCH_S, "Azure is taking the new address")
+        return Wait(pace, "Azure is taking the new address")
     first = s.last_initiate is None or s.last_initiate < pin.since
     if first and not (s.probe_ok and not s.lacks):
         return Act(Rung.INITIATE, "Azure has the new address, and the old SA is dead")
     if s.lacks:
         if s.last_initiate and now >= s.last_initiate + timedelta(seconds=limits.INITIATE_AGAIN_S):
             return Act(Rung.INITIATE, "no proof since the last time: " + "; ".join(s.lacks))
-        return Wait(limits.WATCH_S, "waiting for proof: " + "; ".join(s.lacks))
+        return Wait(pace, "waiting for proof: " + "; ".join(s.lacks))
     settled = timedelta(seconds=s.spec.unpin_after_seconds)
     quiet = timedelta(seconds=s.dns.ttl_s)
-    if s.healthy_since is None or now - s.healthy_since < settled:
-        return Wait(limits.WATCH_S, "healthy, not for long enough to end the pin")
+    if s.healthy_since is None or (left := s.healthy_since + settled - now) > timedelta():
+        left_s = settled.total_seconds() if s.healthy_since is None else left.total_seconds()
+        return Wait(min(left_s, limits.SWEEP_S), "healthy, not for long enough to end the pin")
     if s.agrees_since is None or now - s.agrees_since < min(quiet, settled):
-        return Wait(limits.WATCH_S, "resolvers do not all answer the new address yet")
+        return Wait(pace, "resolvers do not all answer the new address yet")
     return Act(Rung.UNPIN, f"healthy for {s.spec.unpin_after_seconds} s and every resolver answers {pin.address}")

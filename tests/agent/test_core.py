@@ -39,9 +39,12 @@ def test_a_command_is_applied_confirmed_and_reported() -> None:
 
 def test_idle_is_one_heartbeat_in_thirty_seconds_and_one_poll_in_ten_minutes() -> None:
     rig = Rig()
+    rig.run(rig.timing.urgent_for_s)
+    beats, polls = len(rig.control.beats), sum("/messages?" in u for u in rig.control.urls)
+    assert beats == pytest.approx(rig.timing.urgent_for_s / rig.timing.incident_s, abs=2), "somebody waits at first"
     rig.run(3600)
-    assert 119 <= len(rig.control.beats) <= 122
-    assert 6 <= sum("/messages?" in u for u in rig.control.urls) <= 8
+    assert 119 <= len(rig.control.beats) - beats <= 122
+    assert 6 <= sum("/messages?" in u for u in rig.control.urls) - polls <= 8
 
 
 def test_heartbeat_numbers_grow_with_server_time_and_survive_a_restart() -> None:
@@ -469,3 +472,11 @@ def test_a_session_that_was_removed_on_purpose_need_not_come_back(remove_first: 
     rig.run(1000)
     assert (rig.control.outcome(apply), rig.control.outcome(remove)) == ("done", "done")
     assert set(rig.firewall.installed) == {"office"}
+
+
+def test_without_server_time_the_queue_is_not_even_asked_for() -> None:
+    rig = Rig()
+    rig.control.down = True
+    rig.run(120)
+    assert rig.control.urls
+    assert all(url.endswith("/heartbeat") for url in rig.control.urls)

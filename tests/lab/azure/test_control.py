@@ -12,6 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from lab.azure.clock import ScaledClock, VirtualClock
 from lab.azure.control import Control
+from lab.azure.faults import Faults
 from lab.azure.metrics import Metrics
 from lab.azure.statelog import StateLog
 from tests.lab.azure.conftest import Raw
@@ -50,7 +51,7 @@ async def test_metrics_count_arm_only(world: World, raw: Raw) -> None:
 async def test_only_this_host_may_use_the_handles(peer: str, own: str, allowed: bool) -> None:
     clock = VirtualClock()
     handlers: dict[str, Any] = {
-        route.path: route.handler for route in Control(clock, Metrics(), StateLog(clock)).routes()
+        route.path: route.handler for route in Control(clock, Metrics(), StateLog(clock), Faults()).routes()
     }
     transport = Mock(asyncio.Transport)
     transport.get_extra_info.side_effect = {"peername": (peer, 1), "sockname": (own, 2)}.get

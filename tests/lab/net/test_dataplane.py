@@ -52,8 +52,8 @@ async def test_a_tunnel_carries_bgp_and_pings_both_ways(net: Network, plane: Net
     (peer,) = await seam.bgp_peers("gw")
     assert (peer.neighbor, peer.asn, peer.state, peer.routes_received) == ("192.168.1.1", 64600, "Established", 1)
     learned = await seam.learned_routes("gw")
-    assert Route("192.168.1.0/24", "192.168.1.1", "64600", "192.168.1.1", "EBgp", 0) in learned
-    assert Route("10.0.0.0/16", "10.0.1.30", "", None, "Network", 32768) in learned
+    assert Route("192.168.1.0/24", "192.168.1.1", "64600", "192.168.1.1", "EBgp", 0, "10.0.1.30") in learned
+    assert Route("10.0.0.0/16", "10.0.1.30", "", None, "Network", 32768, "10.0.1.30") in learned
     sent = {r.network: r for r in await seam.advertised_routes("gw", "192.168.1.1")}
     assert (sent["10.0.0.0/16"].as_path, sent["10.0.0.0/16"].next_hop) == ("65515", "10.0.1.30")
     (sa,) = await seam.ike_sas("home-link")
@@ -262,7 +262,7 @@ async def test_refusals_say_what_to_do(net: Network, plane: NetDataPlane, tmp_pa
     with pytest.raises(LabNetError, match="gateway `gw` is not in"):
         await plane.set_connection(hand.connection())
     await plane.set_gateway(hand.GATEWAY)
-    with pytest.raises(LabNetError, match="carries one gateway"):
+    with pytest.raises(LabNetError, match="is the public address of gateway `gw`"):
         await plane.set_gateway(replace(hand.GATEWAY, name="other"))
     with pytest.raises(LabNetError, match="has no `DES3`"):
         await plane.set_connection(hand.connection(policy={**hand.POLICY, "ikeEncryption": "DES3"}))

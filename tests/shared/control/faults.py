@@ -17,7 +17,8 @@ class Crash(BaseException):
 
 
 class Fault:
-    """Counts the calls made while `active`, by name in `calls`; kills at number `at` (0 is the first)."""
+    """Counts the calls made while `active`, by name in `calls`; kills at number `at` (0 is the first). `pause` is
+    awaited before a call takes effect, `done` is told of every call that did."""
 
     def __init__(self) -> None:
         self.active = False
@@ -26,6 +27,7 @@ class Fault:
         self.dead = False
         self.calls: list[str] = []
         self.pause: Callable[[int], Awaitable[None]] | None = None
+        self.done: Callable[[str], None] | None = None
 
     def kill(self, at: int, after: bool) -> None:
         self.at, self.after, self.calls = at, after, []
@@ -47,6 +49,8 @@ class Fault:
             await self.pause(number)
         self._die(number, False, name)
         answer = await real(*args, **named)
+        if self.done is not None:
+            self.done(name)
         self._die(number, True, name)
         return answer
 

@@ -28,8 +28,8 @@ WITHIN_S = 1200
 Scenario = Callable[[World], Awaitable[None]]
 
 
-def quick_world() -> World:
-    world = World(gateway_takes_s=15)
+def quick_world(kind: type[World] = World) -> World:
+    world = kind(gateway_takes_s=15)
     world.arm.takes_s.update({k: 5 for k in world.arm.takes_s if "virtualNetworkGateways" not in k})
     world.arm.takes_s["delete virtualNetworkGateways"] = 5
     return world

@@ -42,6 +42,7 @@ HEALTHY = Situation(
     agrees_since=None,
     last_initiate=None,
     taken=frozenset(),
+    open_since=None,
 )
 MOVED = replace(HEALTHY, reported_address=NEW, dns=dns(NEW), lacks=DOWN, probe_ok=False, healthy_since=None)
 PINNED = replace(MOVED, pin=Pin(NEW, ago(30)))
@@ -148,6 +149,7 @@ SITUATIONS = st.builds(
     agrees_since=TIMES,
     last_initiate=TIMES,
     taken=st.frozensets(ADDRESSES, max_size=2),
+    open_since=TIMES,
 )
 
 
