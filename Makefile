@@ -14,7 +14,7 @@ demo: setup ## a home joins a simulated Azure over a real tunnel, loses its addr
 	@$(PYTHON) -m lab.demo
 
 test: setup ## all tests, in a sandbox of their own
-	@$(PYTHON) -m lab.net.sandbox -- $(PYTHON) -m pytest tests
+	@$(PYTHON) -m lab.net.sandbox -- $(PYTHON) -m pytest tests -n 2 --dist loadgroup
 
 check: setup ## style, types and import contracts
 	@$(PYTHON) -m ruff check .

@@ -10,7 +10,7 @@ class Timing:
     """Seconds. The defaults are the product's; agent.toml may change them under `[timing]`."""
 
     heartbeat_s: float = 30.0
-    """Idle: 2880 beats a day fit the budget of 5 MB."""
+    """Idle: 2880 beats a day."""
     incident_s: float = 5.0
     """Heartbeat and queue in an incident and while a change waits for its confirmation."""
     queue_s: float = 600.0

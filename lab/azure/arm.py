@@ -33,6 +33,8 @@ from lab.azure.virtual_network import VirtualNetworks
 
 AUDIENCES = ("https://management.core.windows.net", "https://management.azure.com")
 JSON_TYPE = "application/json; charset=utf-8"
+NEWEST = "2026-03-01"
+GATEWAY_AFTER_RESET = "2020-01-01"  # recorded with 2019-11-01: no body; az CLI (2022-01-01) fails without one
 PROVIDERS: tuple[type[Provider], ...] = (
     VirtualNetworks,
     PublicIpAddresses,
@@ -160,7 +162,7 @@ class Arm:
             if request.method == "GET" and lower[4:5] + lower[6:] == ["locations", "checkdnsnameavailability"]:
                 return Reply(200, {"available": True})
             if len(parts) == 8 and lower[4] == "locations" and request.method == "GET":
-                return self._operation(lower[6], parts[7])
+                return self._operation(lower[6], parts[7], request.query.get("api-version", NEWEST))
             if len(parts) == 5 and lower[4] in TYPES and request.method == "GET":
                 return self._providers[TYPES[lower[4]]].list(None)
         raise _unknown(request.path)
@@ -239,7 +241,7 @@ class Arm:
         found = self._store.connections_of_gateway(gateways.find(target))
         return Reply(200, {"value": [connections.wrap(item, connections.render(item)) for item in found]})
 
-    def _operation(self, kind: str, operation_id: str) -> Reply:
+    def _operation(self, kind: str, operation_id: str, version: str) -> Reply:
         operation = self._world.operations.get(operation_id)
         if operation is None or kind not in ("operations", "operationresults"):
             # Clients must take this as "read the resource again", not as a failure (azure-sdk-for-python #22061).
@@ -254,7 +256,12 @@ class Arm:
         if operation.error is not None:
             raise operation.error
         status = 204 if operation.verb == "DELETE" else 200
-        return Reply(status, operation.result, operation=operation, asynchronous=True, location=True)
+        result = operation.result
+        reset = self._store.get(operation.subject) if operation.verb == "POST" and result is None else None
+        if reset is not None and reset.type == "virtualNetworkGateways" and version >= GATEWAY_AFTER_RESET:
+            provider = self._providers[reset.type]
+            result = provider.wrap(reset, provider.render(reset))
+        return Reply(status, result, operation=operation, asynchronous=True, location=True)
 
     def _respond(self, request: web.Request, reply: Reply, headers: dict[str, str]) -> web.Response:
         operation = reply.operation
@@ -292,7 +299,7 @@ def base_url(request: web.Request) -> str:
 
 
 def _with_version(request: web.Request, path: str) -> str:
-    return f"{base_url(request)}{path}?api-version={request.query.get('api-version', '2026-03-01')}"
+    return f"{base_url(request)}{path}?api-version={request.query.get('api-version', NEWEST)}"
 
 
 async def _body(request: web.Request) -> Json:

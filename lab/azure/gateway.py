@@ -1,4 +1,8 @@
-"""Virtual network gateways: creation rules of today, BGP settings before and after provisioning, resets and routes."""
+"""Virtual network gateways: creation rules of today, BGP settings before and after provisioning, resets and routes.
+
+An active-active gateway has two IP configurations; the first one's instance is the primary, which a reset without
+`gatewayVip` hits. APIPA addresses are set per IP configuration; which of them a connection uses is lab.azure.plumbing.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any
 from lab.azure import durations
 from lab.azure.checks import last_usable, properties
 from lab.azure.errors import Json, bad_request, invalid_reference
+from lab.azure.plumbing import is_apipa
 from lab.azure.provider import Desired, Provider, Reply
 from lab.azure.store import Resource, Target, ref
 from lab.azure.virtual_network import GATEWAY_SUBNET, subnet_prefix
@@ -40,6 +45,11 @@ class VirtualNetworkGateways(Provider):
             raise bad_request("InvalidGatewayIpConfigurations", message)  # L
         for config in configs:
             self._check_config(config, resource_id, zoned=sku in AZ_SKUS)
+        for name in ("name", "publicIPAddress"):
+            values = {str(config.get(name) or ref(config["properties"], name)).lower() for config in configs}
+            if len(values) < len(configs):
+                message = f"The IP configurations of gateway {resource_id} must differ in {name}."
+                raise bad_request("InvalidGatewayIpConfigurations", message)  # L
         bgp = given.get("bgpSettings") or {}
         shown = (existing.properties["bgpSettings"] if existing else {}).get("bgpPeeringAddress")
         result: Json = {
@@ -55,7 +65,7 @@ class VirtualNetworkGateways(Provider):
                 "asn": int(bgp.get("asn") or DEFAULT_ASN),
                 **({"bgpPeeringAddress": shown} if shown else {}),
                 "peerWeight": int(bgp.get("peerWeight") or 0),
-                "custom": _custom_addresses(bgp),
+                "custom": _custom_addresses(bgp, configs, resource_id),
             },
             "vpnGatewayGeneration": generation,
         }
@@ -103,7 +113,10 @@ class VirtualNetworkGateways(Provider):
         if network is None or prefix is None:
             raise invalid_reference(inner["subnet"]["id"], resource.id)
         bgp["bgpPeeringAddress"] = ",".join(_bgp_addresses(prefix, active_active=resource.properties["activeActive"]))
-        await self.world.plumbing.set_gateway(resource, self._public_ip(inner), network)
+        await self.world.plumbing.set_gateway(resource, self._public_ips(resource), network)
+
+    def _public_ips(self, gateway: Resource) -> list[str]:
+        return [self._public_ip(config["properties"]) for config in gateway.properties["ipConfigurations"]]
 
     def _public_ip(self, config: Json) -> str:
         address = self.store.get(ref(config, "publicIPAddress"))
@@ -139,7 +152,7 @@ class VirtualNetworkGateways(Provider):
             "bgpPeeringAddresses": [
                 {
                     "ipconfigurationId": f"{resource.id}/ipConfigurations/{config['name']}",
-                    "defaultBgpIpAddresses": [addresses[index]] if ready else [],
+                    "defaultBgpIpAddresses": addresses[index : index + 1],  # a new configuration has none yet
                     "customBgpIpAddresses": bgp["custom"].get(config["name"].lower(), []),
                     **({"tunnelIpAddresses": [self._public_ip(config["properties"])]} if ready else {}),
                 }
@@ -164,17 +177,20 @@ class VirtualNetworkGateways(Provider):
         if target.child_name is not None:
             return None
         if verb == "POST" and name == "reset":
-            return self._reset(resource)
+            return self._reset(resource, str(query.get("gatewayVip") or ""))
         if verb == "POST" and name in ("getbgppeerstatus", "getlearnedroutes", "getadvertisedroutes"):
             return self._query(resource, name, str(query.get("peer") or ""))
         return None
 
-    def _reset(self, gateway: Resource) -> Reply:
+    def _reset(self, gateway: Resource, vip: str) -> Reply:
         keys = self.keys(gateway)
         self.world.operations.require_free(keys)
+        chosen = None if vip in ("", "None") else vip  # az CLI sends the word None
+        if chosen is not None and chosen not in self._public_ips(gateway):
+            raise bad_request("InvalidGatewayVip", f"{vip} is not a public IP address of gateway {gateway.id}.")  # L
 
         async def begin() -> None:
-            await self.world.plumbing.reset_gateway(gateway)
+            await self.world.plumbing.reset_gateway(gateway, chosen)
 
         operation = self.world.operations.start(
             "POST",
@@ -193,12 +209,13 @@ class VirtualNetworkGateways(Provider):
             local = gateway.properties["bgpSettings"].get("bgpPeeringAddress", "").split(",")[0]
             if not local:
                 return {"value": []}
+            label = self.world.plumbing.label(gateway)
             if name == "getbgppeerstatus":
-                peers = await plane.bgp_peers(gateway.name)
+                peers = await plane.bgp_peers(label)
                 return {"value": [_peer(p, local) for p in peers if peer in ("", "None", p.neighbor)]}
             if name == "getlearnedroutes":
-                return {"value": [_route(r, local) for r in await plane.learned_routes(gateway.name)]}
-            return {"value": [_route(r, local) for r in await plane.advertised_routes(gateway.name, peer)]}
+                return {"value": [_route(r, local) for r in await plane.learned_routes(label)]}
+            return {"value": [_route(r, local) for r in await plane.advertised_routes(label, peer)]}
 
         if name == "getadvertisedroutes" and not peer:
             raise bad_request("MissingPeer", "getAdvertisedRoutes needs the query parameter 'peer'.")  # L
@@ -246,11 +263,27 @@ def _id(inner: Json, name: str) -> str | None:
     return value.get("id") if isinstance(value, dict) else None
 
 
-def _custom_addresses(bgp: Json) -> dict[str, list[str]]:
+def _custom_addresses(bgp: Json, configs: list[Json], resource_id: str) -> dict[str, list[str]]:
+    """The APIPA addresses by the lower-case name of the IP configuration."""
+    known = {config["name"].lower() for config in configs}
     found: dict[str, list[str]] = {}
     for item in bgp.get("bgpPeeringAddresses") or []:
         config = str(item.get("ipconfigurationId") or "").rpartition("/")[2].lower()
-        found[config] = [str(address) for address in item.get("customBgpIpAddresses") or []]
+        addresses = [str(address) for address in item.get("customBgpIpAddresses") or []]
+        if addresses and config not in known:
+            message = f"bgpPeeringAddresses of {resource_id} names an IP configuration that it does not have: {config}."
+            raise bad_request("InvalidIpConfigurationId", message)  # L
+        for address in addresses:
+            if not is_apipa(address):
+                message = (
+                    f"Custom BGP IP address {address} of {resource_id} must be in the range 169.254.21.0 to "
+                    "169.254.22.255."
+                )
+                raise bad_request("InvalidCustomBgpIpAddress", message)  # L: the code; the range is documented
+            if any(address in taken for taken in found.values()) or addresses.count(address) > 1:
+                message = f"Custom BGP IP address {address} of {resource_id} is given more than once."
+                raise bad_request("DuplicateCustomBgpIpAddress", message)  # L
+        found[config] = addresses
     return found
 
 
@@ -263,7 +296,7 @@ def _bgp_addresses(subnet: ipaddress.IPv4Network, *, active_active: bool) -> lis
 
 def _peer(peer: BgpPeer, local: str) -> Json:
     return {
-        "localAddress": local,
+        "localAddress": peer.local_address or local,
         "neighbor": peer.neighbor,
         "asn": peer.asn,
         "state": BGP_STATES.get(peer.state, "Connecting" if peer.state.startswith("Open") else "Unknown"),
@@ -286,7 +319,7 @@ def timespan(seconds: float) -> str:
 
 def _route(route: Route, local: str) -> Json:
     return {
-        "localAddress": local,
+        "localAddress": route.local_address or local,
         "network": route.network,
         "nextHop": route.next_hop,
         "sourcePeer": route.source_peer,

@@ -30,6 +30,7 @@ class Operation:
     location: str
     keys: frozenset[str]
     retry_after: float
+    subject: str = ""
     status: str = "InProgress"
     error: ArmError | None = None
     result: Any = field(default=None, repr=False)
@@ -72,7 +73,7 @@ class Operations:
         retry_after: float,
     ) -> Operation:
         """Run `begin` now and `finish` after so many Azure seconds; an ArmError out of them makes it fail."""
-        operation = Operation(self._new_id(), verb, location, frozenset(keys), retry_after)
+        operation = Operation(self._new_id(), verb, location, frozenset(keys), retry_after, subject)
         self._operations[operation.id] = operation
         fault = self._faults.take(("fail", "lose", "slow"), verb, subject)
         if fault is not None:

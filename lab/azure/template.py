@@ -73,7 +73,7 @@ class Expressions:
             position = match.end()
         try:
             result, rest = self._term(tokens)
-        except (IndexError, KeyError, TypeError, ValueError):
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             # What was evaluated may be a secret, so only the expression's own text is told.
             raise invalid_template(f"The template language expression '{text}' cannot be evaluated.") from None
         if rest:

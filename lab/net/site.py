@@ -156,8 +156,8 @@ class Site:
                 az = self._vnet.instances[ordinal]
                 links.append(Link(self._topology, self._free_index(), view, ordinal, instance.public_ip, az))
                 self.links[view.name] = links
+                await self._edge.attach(links[-1])  # before its first packet, which settles how its flow is translated
                 await links[-1].build()
-                await self._edge.attach(links[-1])
                 await self._edge.admit(links[-1])
             await self._apply()
         except BaseException:

@@ -43,7 +43,7 @@ async def test_sync_sdk_creates_reads_resets_and_deletes(world: World) -> None:
         connections.begin_set_shared_key(GROUP, "home", {"value": "Another_key2"}).result()
         assert connections.get_shared_key(GROUP, "home").value == "Another_key2"
         assert connections.begin_reset_connection(GROUP, "home").result() is None
-        assert client.virtual_network_gateways.begin_reset(GROUP, "gw").result() is None
+        assert client.virtual_network_gateways.begin_reset(GROUP, "gw").result().name == "gw"
         assert json.loads(connections.begin_get_ike_sas(GROUP, "home").result())["Status"] == "Successful"
         tagged = client.virtual_network_gateways.begin_update_tags(GROUP, "gw", {"tags": {"x": "y"}}).result()
         assert tagged.tags == {"x": "y"}

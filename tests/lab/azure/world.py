@@ -41,6 +41,7 @@ class FakePlane(NullDataPlane):
         self.connections: dict[str, ConnectionView] = {}
         self.up: dict[str, TunnelStatus] = {}
         self.resets: list[str] = []
+        self.outages: list[float] = []
         self.peers: list[BgpPeer] = []
         self.routes: list[Route] = []
 
@@ -77,8 +78,9 @@ class FakePlane(NullDataPlane):
     async def reset_connection(self, name: str) -> None:
         self.resets.append(f"connection {name}")
 
-    async def reset_gateway(self, name: str) -> None:
-        self.resets.append(f"gateway {name}")
+    async def reset_gateway(self, name: str, public_ip: str | None = None, outage_s: float = 0.0) -> None:
+        self.resets.append(f"gateway {name}" + (f" {public_ip}" if public_ip else ""))
+        self.outages.append(outage_s)
 
 
 class FakeResolver:

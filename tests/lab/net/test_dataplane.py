@@ -219,29 +219,6 @@ async def test_azure_can_initiate_where_the_router_forwards(_sandbox: None) -> N
         await plane.close()
 
 
-async def test_two_homes_with_the_same_private_addresses_outside(_sandbox: None) -> None:
-    other = Home(
-        name="cabin", public="198.51.100.40", lan="192.168.2.1", lan_prefix="192.168.2.0/24", lan_host="192.168.2.50"
-    )
-    async with Network(homes=(Home(), other)) as net:
-        plane = NetDataPlane(net.directory)
-        await plane.set_gateway(hand.GATEWAY)
-        await plane.set_connection(hand.connection())
-        second = hand.connection(
-            "cabin-link", peer_address=other.public, psk="its.own.key", peer_asn=64700, peer_bgp_address=other.lan
-        )
-        await plane.set_connection(second)
-        await hand.configure(net.homes["home"])
-        await hand.configure(net.homes["cabin"], psk="its.own.key", asn=64700)
-        await hand.bgp_up(plane, net.homes["home"])
-        await hand.bgp_up(plane, net.homes["cabin"])
-        await _works(net, net.homes["home"].home)
-        await _works(net, other)
-        with pytest.raises(LabNetError, match="mean one address"):
-            await plane.set_peer("cabin-link", "198.51.100.23")
-        await plane.close()
-
-
 async def test_a_new_owner_clears_away_what_a_crashed_one_left(net: Network) -> None:
     crashed = NetDataPlane(net.directory)  # never closed
     await crashed.set_gateway(hand.GATEWAY)

@@ -6,10 +6,10 @@ import pytest
 
 from shared.control.lease import Lease
 from shared.control.services import RECONCILE, UNITS
-from shared.control.unit import STATE
+from shared.control.unit import STATE, IncidentRow, to_data
 from shared.domain import parse, render
 from shared.domain.arm import ArmKind
-from shared.errors import ArmBusy, ArmRejected, StoreConflict
+from shared.errors import ArmBusy, ArmRejected, PermanentError, StoreConflict, TemporaryError
 from shared.seams import Write, WriteKind
 from shared.wire.commands import Kind
 from tests.examples import CONNECTION, GATEWAY, changed
@@ -253,3 +253,78 @@ async def test_an_agent_that_never_came_is_told_as_such(world: World) -> None:
     found = await world.conditions()
     assert found["AzureReady"][0] == "True"
     assert found["AgentConnected"] == ("False", "NotEnrolled")
+
+
+UNASKABLE = [PermanentError("not on ARM's host"), ArmRejected("no", 403, "AuthorizationFailed")]
+
+
+@pytest.mark.parametrize("error", UNASKABLE, ids=lambda e: type(e).__name__)
+async def test_operations_that_may_not_be_asked_about_do_not_stop_the_unit(world: World, error: Exception) -> None:
+    async def refused(operation_url: str) -> None:
+        raise error
+
+    world.arm.poll = refused  # type: ignore[assignment, method-assign]
+    await world.joined()
+    assert kinds(world, "put") == list(ArmKind), "and nothing is written twice"
+
+
+async def test_azure_keeps_its_half_until_the_home_has_removed_its_own(world: World) -> None:
+    await world.joined()
+    world.agent.alive = False
+    await world.app.specs.delete_connection("home")
+    await world.run(600)
+    assert kinds(world, "delete") == []
+    world.agent.alive = True
+    await world.run(300)
+    assert kinds(world, "delete") == [ArmKind.CONNECTION, ArmKind.LOCAL_GATEWAY] and world.agent.tunnel is None
+
+
+async def test_trouble_of_the_vault_is_told_and_passes(world: World) -> None:
+    await world.joined()
+    real = world.vault.get
+
+    async def away(name: str, version: str | None = None) -> None:
+        raise TemporaryError("the vault is away", 20.0)
+
+    world.vault.get = away  # type: ignore[assignment, method-assign]
+    await world.run(61)
+    stored = await world.app.specs.get_gateway("hub")
+    ready = next(c for c in stored.conditions if c.type == "Ready")
+    assert ready.status == "False" and "the vault is away" in ready.message
+    world.vault.get = real  # type: ignore[method-assign]
+    writes = len(world.arm.writes())
+    await world.run(61)
+    stored = await world.app.specs.get_gateway("hub")
+    assert next(c for c in stored.conditions if c.type == "Ready").status == "True" and await world.ready()
+    assert len(world.arm.writes()) == writes
+
+
+async def test_a_connection_with_years_of_incidents_can_be_forgotten(world: World) -> None:
+    await world.joined()
+    now = world.clock.now()
+    for n in range(250):
+        row = IncidentRow(id=f"{n:026d}", connection="home", finding="tunnel-down", opened=now, closed=now)
+        await world.store.transact(UNITS, "hub", [Write(WriteKind.INSERT, f"incident:home:{row.id}", to_data(row))])
+    await world.app.specs.delete_connection("home")
+    await world.run(300)
+    assert await world.app.specs.list_connections() == []
+    assert [r.key for r in await world.store.query(UNITS, "hub") if "home" in r.key] == []
+
+
+async def test_a_name_that_was_reused_while_the_forgetting_step_slept_keeps_its_rows(world: World) -> None:
+    """The step that forgets a Connection sleeps after its last fenced write; meanwhile the name is used anew."""
+    await world.joined()
+    await world.app.specs.delete_connection("home")
+
+    async def reuse(table: str, partition: str, writes: object) -> None:
+        if table == UNITS and not await world.app.specs.list_connections():
+            world.store.after_transact = None
+            world.clock.advance(61)
+            await world.app.specs.put_connection("home", parse.connection(CONNECTION))
+
+    world.store.after_transact = reuse
+    await world.run(300)
+    assert world.store.after_transact is None, "the moment came"
+    assert (await world.app.specs.get_connection("home")).generation == 1
+    assert [r.key for r in await world.app.agents.served("home-fw")] == ["home"]
+    await world.until(world.ready, 600)

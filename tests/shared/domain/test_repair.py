@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain import repair
+from shared.domain import limits, repair
 from shared.domain.dns import DnsView
 from shared.domain.repair import Act, GiveUp, Pin, Rung, Situation, Wait, decide
 from shared.domain.spec import RepairSpec
@@ -118,6 +118,13 @@ def test_what_is_steady_is_told_by_identity() -> None:
 def test_the_reason_of_an_unpin_names_the_time_waited() -> None:
     day = replace(PROVEN, spec=RepairSpec(unpin_after_seconds=86400), healthy_since=ago(90000), agrees_since=ago(90000))
     assert "86400 s" in decide(day, NOW).reason
+
+
+@pytest.mark.parametrize("situation", [replace(MOVED, dns=dns(OLD)), replace(PINNED, azure_settled=False)])
+def test_an_old_incident_is_looked_at_less_often(situation: Situation) -> None:
+    young, old = (replace(situation, open_since=ago(s)) for s in (limits.WATCH_FOR_S - 1, limits.WATCH_FOR_S))
+    paces = [d.seconds for d in (decide(young, NOW), decide(old, NOW)) if isinstance(d, Wait)]
+    assert paces == [limits.WATCH_S, limits.SWEEP_S]
 
 
 ADDRESSES = st.sampled_from([OLD, NEW, THIRD])

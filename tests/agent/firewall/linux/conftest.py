@@ -12,12 +12,6 @@ from lab.net.sandbox import VARIABLE
 from tests.agent.firewall.linux.world import Lab, LinuxBench
 
 
-@pytest.fixture(autouse=True)
-def _sandbox(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("lab") is not None and os.environ.get(VARIABLE) != "1":
-        pytest.fail("this test needs the lab's sandbox: python -m lab.net.sandbox -- pytest ...", pytrace=False)
-
-
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     if os.environ.get(VARIABLE) != "1":
@@ -37,6 +31,6 @@ def bench(lab: Lab, tmp_path: Path) -> Iterator[LinuxBench]:
 
 @pytest.fixture
 def azure(lab: Lab) -> Iterator[Lab]:
-    """The lab whose gateway end, once a test has ordered one, is taken away after it."""
+    """The lab whose Azure end of the connection, once a test has ordered one, is taken away after it."""
     yield lab
     lab.no_azure()

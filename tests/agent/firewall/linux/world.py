@@ -70,7 +70,8 @@ class Lab:
         self.do(self.plane.set_connection(connection))
 
     def no_azure(self) -> None:
-        self.do(self.plane.drop_gateway("gw"))
+        """The gateway stays; it is the connection that the next test orders anew."""
+        self.do(self.plane.drop_connection(HOME))
 
     def close(self) -> None:
         self.do(self.plane.close())
