@@ -2,9 +2,10 @@
 
 import azure.functions as func
 
-from functions import agents, reconcile, specs
+from functions import agents, plans, reconcile, specs
 
 app = func.FunctionApp()
 app.register_functions(specs.blueprint)
+app.register_functions(plans.blueprint)
 app.register_functions(agents.blueprint)
 app.register_functions(reconcile.blueprint)

@@ -1,15 +1,19 @@
-"""The user's API: Gateways and Connections as documents, their status, Incidents, and enrolment tokens."""
+"""The user's API: Gateways and Connections as documents, their status, Incidents, and enrolment tokens.
+
+A PUT with `?plan=<hash>` is carried out only while the Plan is still that one; a DELETE always needs it (plans.py shows
+Plans). `If-Match` is honoured on both.
+"""
 
 from __future__ import annotations
 
 import azure.functions as func
 
-from functions.web import answer, document, guarded, problem
+from functions.web import actor, answer, document, guarded, name_of, problem
 from shared.control.reconciler import wake_message
 from shared.control.specs import Stored
 from shared.domain import parse
-from shared.domain.problem import InvalidInput, Problem
-from shared.domain.spec import NAME
+from shared.domain.problem import InvalidInput
+from shared.errors import Precondition
 from shared.wiring import app
 
 blueprint = func.Blueprint()
@@ -36,14 +40,20 @@ def _status(stored: Stored) -> dict[str, object]:
     return {"conditions": [c.model_dump(mode="json", by_alias=True) for c in stored.conditions]}
 
 
-def _name(req: func.HttpRequest) -> str:
-    name = req.route_params["name"]
-    if not NAME.fullmatch(name):
-        bad = Problem(
-            "name", name, "name-form", "not a name", "Use 3 to 40 lower-case letters, digits, single hyphens."
-        )
-        raise InvalidInput([bad])
-    return name
+def _answer(stored: Stored) -> func.HttpResponse:
+    return answer(_body(stored), 201 if stored.generation == 1 else 200, ETag=stored.etag)
+
+
+def _expected(req: func.HttpRequest) -> str | None:
+    return req.headers.get("If-Match")
+
+
+def _plan_hash(req: func.HttpRequest) -> str:
+    """The hash that a DELETE must bring along. Raises Precondition."""
+    given = req.params.get("plan", "")
+    if not given:
+        raise Precondition("a deletion needs ?plan=<hash>: POST .../plan?delete=true shows what it would do", 428)
+    return given
 
 
 @blueprint.route("gateways", methods=["GET"], auth_level=KEY)
@@ -56,29 +66,36 @@ async def list_gateways(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.queue_output("wake", "reconcile", "AzureWebJobsStorage")
 @guarded
 async def put_gateway(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
-    stored = await app().specs.put_gateway(_name(req), parse.gateway(document(req)))
+    name, parsed = name_of(req), parse.gateway(document(req))
+    if given := req.params.get("plan"):
+        app().planning.consented(await app().planning.put_gateway(name, parsed), given)
+    stored = await app().specs.put_gateway(name, parsed, actor=actor(req), expected=_expected(req))
     wake.set(wake_message(app().services, stored.name, "put"))
-    return answer(_body(stored), 201 if stored.generation == 1 else 200)
+    return _answer(stored)
 
 
 @blueprint.route("gateways/{name}", methods=["GET"], auth_level=KEY)
 @guarded
 async def get_gateway(req: func.HttpRequest) -> func.HttpResponse:
-    return answer(_body(await app().specs.get_gateway(_name(req))))
+    stored = await app().specs.get_gateway(name_of(req))
+    return answer(_body(stored), ETag=stored.etag)
 
 
 @blueprint.route("gateways/{name}/status", methods=["GET"], auth_level=KEY)
 @guarded
 async def get_gateway_status(req: func.HttpRequest) -> func.HttpResponse:
-    return answer(_status(await app().specs.get_gateway(_name(req))))
+    return answer(_status(await app().specs.get_gateway(name_of(req))))
 
 
 @blueprint.route("gateways/{name}", methods=["DELETE"], auth_level=KEY)
 @blueprint.queue_output("wake", "reconcile", "AzureWebJobsStorage")
 @guarded
 async def delete_gateway(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
-    await app().specs.delete_gateway(_name(req))
-    wake.set(wake_message(app().services, _name(req), "delete"))
+    name = name_of(req)
+    preview = await app().planning.delete_gateway(name)
+    app().planning.consented(preview, _plan_hash(req))
+    await app().specs.delete_gateway(name, actor=actor(req), expected=_expected(req))
+    wake.set(wake_message(app().services, name_of(req), "delete"))
     return answer({"deleting": True}, 202)
 
 
@@ -92,28 +109,31 @@ async def list_connections(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.queue_output("wake", "reconcile", "AzureWebJobsStorage")
 @guarded
 async def put_connection(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
-    parsed = parse.connection(document(req))
-    stored = await app().specs.put_connection(_name(req), parsed)
+    name, parsed = name_of(req), parse.connection(document(req))
+    if given := req.params.get("plan"):
+        app().planning.consented(await app().planning.put_connection(name, parsed), given)
+    stored = await app().specs.put_connection(name, parsed, actor=actor(req), expected=_expected(req))
     wake.set(wake_message(app().services, parsed.spec.gateway, "put"))
-    return answer(_body(stored), 201 if stored.generation == 1 else 200)
+    return _answer(stored)
 
 
 @blueprint.route("connections/{name}", methods=["GET"], auth_level=KEY)
 @guarded
 async def get_connection(req: func.HttpRequest) -> func.HttpResponse:
-    return answer(_body(await app().specs.get_connection(_name(req))))
+    stored = await app().specs.get_connection(name_of(req))
+    return answer(_body(stored), ETag=stored.etag)
 
 
 @blueprint.route("connections/{name}/status", methods=["GET"], auth_level=KEY)
 @guarded
 async def get_connection_status(req: func.HttpRequest) -> func.HttpResponse:
-    return answer(_status(await app().specs.get_connection(_name(req))))
+    return answer(_status(await app().specs.get_connection(name_of(req))))
 
 
 @blueprint.route("connections/{name}/incidents", methods=["GET"], auth_level=KEY)
 @guarded
 async def get_incidents(req: func.HttpRequest) -> func.HttpResponse:
-    found = await app().specs.incidents(_name(req))
+    found = await app().specs.incidents(name_of(req))
     return answer({"items": [i.model_dump(mode="json", by_alias=True) for i in found]})
 
 
@@ -128,8 +148,8 @@ async def put_psk(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpRespon
         data = None  # what the parser complains about may be a piece of the key
     if not isinstance(data, dict) or not isinstance(data.get("value"), str):
         return problem(422, "The document is not valid", 'Send {"value": "<the pre-shared key>"}.')
-    await app().specs.set_psk(_name(req), data["value"])
-    unit = await app().specs.unit_of(_name(req))
+    await app().specs.set_psk(name_of(req), data["value"], actor=actor(req))
+    unit = await app().specs.unit_of(name_of(req))
     wake.set(wake_message(app().services, unit.name, "psk"))
     return func.HttpResponse(status_code=204)
 
@@ -138,7 +158,12 @@ async def put_psk(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpRespon
 @blueprint.queue_output("wake", "reconcile", "AzureWebJobsStorage")
 @guarded
 async def delete_connection(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
-    unit = await app().specs.delete_connection(_name(req))
+    """`?orphanHome=true`: the agent is gone for good, so what it left at home is not waited for."""
+    name = name_of(req)
+    orphan = req.params.get("orphanHome", "").lower() == "true"
+    preview = await app().planning.delete_connection(name)
+    app().planning.consented(preview, _plan_hash(req))
+    unit = await app().specs.delete_connection(name, actor=actor(req), expected=_expected(req), orphan_home=orphan)
     wake.set(wake_message(app().services, unit, "delete"))
     return answer({"deleting": True}, 202)
 
@@ -147,5 +172,6 @@ async def delete_connection(req: func.HttpRequest, wake: func.Out[str]) -> func.
 @guarded
 async def post_token(req: func.HttpRequest) -> func.HttpResponse:
     """A one-time enrolment token for the agent of that name; it is shown here and nowhere else."""
-    token, expires = await app().agents.new_token(_name(req))
+    await app().audit.record(actor(req), "new-token", f"agent/{name_of(req)}")
+    token, expires = await app().agents.new_token(name_of(req))
     return answer({"token": token, "expires": expires.isoformat(), "controller": app().services.controller}, 201)

@@ -11,7 +11,8 @@ from typing import Any
 import azure.functions as func
 
 from shared.domain.problem import InvalidInput, Problem, shown
-from shared.errors import HomelinkError, NotConfigured, NotFound, Refused, StoreConflict, TemporaryError
+from shared.domain.spec import NAME
+from shared.errors import HomelinkError, NotConfigured, NotFound, Precondition, Refused, StoreConflict, TemporaryError
 from shared.wire.errors import BadSeal, WireError
 
 log = logging.getLogger("homelink.http")
@@ -54,6 +55,23 @@ def document(request: func.HttpRequest) -> Any:
         raise InvalidInput([_form(where, f"not YAML or JSON: {what}", "Correct it there.")]) from None
 
 
+def name_of(request: func.HttpRequest) -> str:
+    """The {name} of the route. Raises InvalidInput."""
+    name = request.route_params["name"]
+    if not NAME.fullmatch(name):
+        bad = Problem(
+            "name", name, "name-form", "not a name", "Use 3 to 40 lower-case letters, digits, single hyphens."
+        )
+        raise InvalidInput([bad])
+    return str(name)
+
+
+def actor(request: func.HttpRequest) -> str:
+    """Who asks, for the audit: App Service's authenticated principal, else the holder of a function key from where."""
+    who = request.headers.get("X-MS-CLIENT-PRINCIPAL-NAME")
+    return who[:200] if who else f"function key from {source_address(request) or 'an unknown address'}"
+
+
 def _form(value: str, message: str, remedy: str) -> Problem:
     return Problem("$", value, "form", message, remedy)
 
@@ -82,6 +100,8 @@ def guarded(handler: Handler) -> Handler:
             return problem(422, "The document is not valid", f"{len(e.problems)} problems", e.problems)
         except NotFound as e:
             return problem(404, "Not found", str(e))
+        except Precondition as e:
+            return problem(e.status, "Precondition", str(e))
         except Refused as e:
             return problem(409, "Not possible now", str(e))
         except StoreConflict:

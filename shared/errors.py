@@ -3,6 +3,8 @@
 HomelinkError
  ├─ NotFound                no such Gateway, Connection or Agent
  ├─ Refused                 understood, but not allowed in this state (the text says what to do instead)
+ │   ├─ PlanChanged         the hash that was sent is not that of the present Plan
+ │   └─ Precondition        an If-Match that does not hold, or a hash that is missing (`status` 412 or 428)
  ├─ StoreConflict           a row is not as it was read: somebody else wrote (a stale writer ends here)
  │   └─ RowExists           an insert met an existing row; inserts never overwrite
  ├─ TemporaryError(delay)   try again after `delay_s`; nothing is broken
@@ -29,6 +31,16 @@ class NotFound(HomelinkError):
 
 class Refused(HomelinkError):
     pass
+
+
+class PlanChanged(Refused):
+    pass
+
+
+class Precondition(Refused):
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class StoreConflict(HomelinkError):

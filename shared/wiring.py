@@ -6,10 +6,12 @@ Handlers call `app()`. A test, or the model world, calls `bind()` first and the 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.control.agents import Agents
+from shared.control.audit import Audit, AuditedArm
 from shared.control.heartbeats import Heartbeats
+from shared.control.planning import Planning
 from shared.control.reconciler import Reconciler
 from shared.control.services import Services
 from shared.control.specs import Specs
@@ -25,6 +27,8 @@ class App:
     services: Services
     agents: Agents
     specs: Specs
+    planning: Planning
+    audit: Audit
     heartbeats: Heartbeats
     reconciler: Reconciler
 
@@ -34,8 +38,17 @@ class _Bound:
 
 
 def build(services: Services) -> App:
-    agents = Agents(services)
-    return App(services, agents, Specs(services), Heartbeats(services, agents), Reconciler(services, agents))
+    agents, specs = Agents(services), Specs(services)
+    audited = replace(services, arm=AuditedArm(services.arm, services))
+    return App(
+        services=services,
+        agents=agents,
+        specs=specs,
+        planning=Planning(services, agents, specs),
+        audit=Audit(services),
+        heartbeats=Heartbeats(services, agents),
+        reconciler=Reconciler(audited, agents),
+    )
 
 
 def bind(services: Services | None) -> None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lab.net import sandbox
+
+# Deterministic, and without a wall clock: a slow machine is no failure.
+settings.register_profile("homelink", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("homelink")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

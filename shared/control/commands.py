@@ -16,12 +16,13 @@ from shared.wire.keys import Purpose
 from shared.wire.seal import seal
 
 from .agents import AGENT, COMMAND, Agents, queue_of
+from .audit import RECONCILER, Audit
 from .services import AGENTS, Services
 
 
 class Commands:
     def __init__(self, services: Services, agents: Agents) -> None:
-        self._s, self._agents = services, agents
+        self._s, self._agents, self._audit = services, agents, Audit(services)
 
     async def issue(self, agent_id: str, kind: Kind, generation: int, body: Body, ttl_s: float) -> Command:
         """Records and sends. Raises NotFound for an agent that was replaced, TemporaryError when writers collide."""
@@ -33,6 +34,7 @@ class Commands:
                 continue
         else:
             raise TemporaryError(f"five writers in a row were faster at agent {agent_id}", 2.0)
+        await self._audit.record(RECONCILER, f"command-{kind.value}", f"agent/{agent_id}", command=command.id)
         key = await self._agents.key(agent_id, Purpose.COMMAND)
         text = seal(key, Purpose.COMMAND, command.to_payload())
         await self._s.queue.send(queue_of(agent_id), text, ttl_s=ttl_s)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from shared.domain import conditions, limits, render, repair
 from shared.domain.dns import DnsView
 from shared.wire.commands import Apply, DesiredTunnel, Kind, SecretRef, Target
+from shared.wire.decode import to_plain
 from shared.wire.reports import TunnelHealth
 
 from .commands import Commands
@@ -65,7 +66,7 @@ class HomeHalf:
 
     def removed(self) -> bool:
         """Nothing of a Connection that is being deleted is left at home."""
-        if self.agent.id is None or self.link.apply_issued is None:
+        if self.agent.id is None or self.link.apply_issued is None or self.row.orphan_home:
             return True
         report = self.agent.report
         heard_since = self.link.remove_issued and self.agent.heard and self.agent.heard > self.link.remove_issued
@@ -108,7 +109,8 @@ class HomeHalf:
         elif self.desired is not None and self.settled and self._needs_apply(self.desired):
             body = Apply(self.desired, self.row.spec.revert_after_seconds, azure_ready=True)
             await self.commands.issue(agent_id, Kind.APPLY, self.row.generation, body, limits.APPLY_TTL_S)
-            self._set(apply_digest=self.desired.digest(), apply_issued=self.now)
+            applied = to_plain(self.desired)
+            self._set(apply_digest=self.desired.digest(), applied=applied, apply_issued=self.now)
 
     def conditions_link(self, resources: conditions.Resources | None) -> conditions.Link:
         return conditions.Link(

@@ -9,7 +9,7 @@ from shared.domain.model import ControllerId
 from shared.seams import Arm, Clock, Queue, Random, Resolver, Store, Vault
 from shared.wire.ulid import ulid
 
-UNITS, AGENTS, NAMES = "units", "agents", "names"  # tables
+UNITS, AGENTS, NAMES, AUDIT = "units", "agents", "names", "audit"  # tables
 RECONCILE = "reconcile"  # queue
 
 

@@ -14,20 +14,22 @@ from shared.domain import limits, rules
 from shared.domain.conditions import Condition
 from shared.domain.problem import InvalidInput, Problem
 from shared.domain.spec import ConnectionDocument, ConnectionSpec, GatewayDocument, GatewaySpec
-from shared.errors import NotFound, Refused, RowExists
+from shared.errors import NotFound, Precondition, Refused, RowExists
 from shared.seams import Write, WriteKind
 
 from .agents import SERVED
+from .audit import Audit
 from .services import NAMES, UNITS, Services
 from .unit import CONNECTION, GATEWAY, ConnectionRow, GatewayRow, IncidentRow, LinkRow, Unit, load, to_data
 from .unit import psk_name as psk_name
 
+NOBODY = "(unknown)"
 CONNECTIONS = "connection"  # partition of table `names`
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A document as stored: `generation` counts its changes."""
+    """A document as stored: `generation` counts its changes, and `etag` names one state of it."""
 
     name: str
     id: str
@@ -36,13 +38,21 @@ class Stored:
     spec: GatewaySpec | ConnectionSpec
     conditions: tuple[Condition, ...]
 
+    @property
+    def etag(self) -> str:
+        return etag_of(self)
+
 
 class Specs:
-    def __init__(self, services: Services) -> None:
-        self._s = services
+    """`actor` is who asks, for the audit; `expected` an ETag that must still hold (If-Match), None: whatever is there.
+    Both are refused with Precondition where they do not."""
 
-    async def put_gateway(self, name: str, document: GatewayDocument) -> Stored:
-        """Raises InvalidInput with every problem, its Connections' included."""
+    def __init__(self, services: Services) -> None:
+        self._s, self._audit = services, Audit(services)
+
+    async def draft_gateway(self, name: str, document: GatewayDocument) -> tuple[Unit, GatewayRow]:
+        """What a PUT would store, and the unit it would go to. Raises InvalidInput with every problem, its Connections'
+        included."""
         _same_name(name, document.metadata.name)
         unit = await load(self._s.store, name)
         problems = rules.gateway_problems(document.spec)
@@ -61,11 +71,21 @@ class Specs:
             generation=old.generation + (not same) if old else 1,
             spec=document.spec,
         )
+        return unit, row
+
+    async def put_gateway(
+        self, name: str, document: GatewayDocument, *, actor: str = NOBODY, expected: str | None = None
+    ) -> Stored:
+        """Raises as draft_gateway; StoreConflict when another was faster."""
+        unit, row = await self.draft_gateway(name, document)
+        _must_match(expected, unit.gateway)
+        await self._audit.record(actor, "put", f"gateway/{name}", generation=row.generation)
         await self._write(name, GATEWAY, to_data(row), unit.etags.get(GATEWAY))
         return Stored(name, row.id, row.generation, False, row.spec, unit.state.conditions)
 
-    async def put_connection(self, name: str, document: ConnectionDocument) -> Stored:
-        """Raises InvalidInput with every problem, NotFound when there is no such gateway."""
+    async def draft_connection(self, name: str, document: ConnectionDocument) -> tuple[Unit, ConnectionRow]:
+        """What a PUT would store, and the unit it would go to. Raises InvalidInput with every problem, NotFound when
+        there is no such gateway, Refused in a state that does not allow it."""
         _same_name(name, document.metadata.name)
         spec = document.spec
         unit = await load(self._s.store, spec.gateway)
@@ -75,7 +95,6 @@ class Specs:
         problems = rules.connection_problems(name, spec, unit.gateway.spec, others)
         if problems:
             raise InvalidInput(problems)
-        await self._claim(name, spec.gateway)
         old = unit.connections.get(name)
         if old is not None and old.deleting:
             raise Refused(f"Connection {name} is being deleted: wait until it is gone, then PUT it again")
@@ -86,6 +105,19 @@ class Specs:
             generation=old.generation + (old.spec != spec) if old else 1,
             spec=spec,
         )
+        return unit, row
+
+    async def put_connection(
+        self, name: str, document: ConnectionDocument, *, actor: str = NOBODY, expected: str | None = None
+    ) -> Stored:
+        """Raises as draft_connection; StoreConflict when another was faster."""
+        unit, row = await self.draft_connection(name, document)
+        spec = document.spec
+        _must_match(expected, unit.connections.get(name))
+        if unit.gateway is None:
+            raise NotFound(f"Gateway {spec.gateway} does not exist: PUT it first")
+        await self._claim(name, spec.gateway)
+        await self._audit.record(actor, "put", f"connection/{name}", generation=row.generation)
         served = Write(WriteKind.UPSERT, name, {"gateway": spec.gateway})
         await self._s.store.transact(NAMES, SERVED + spec.agent, [served])
         # The rules were checked against the gateway and its other Connections: whoever changed those meanwhile, or
@@ -94,7 +126,7 @@ class Specs:
         await self._write(spec.gateway, CONNECTION + name, to_data(row), unit.etags.get(CONNECTION + name), guard)
         return Stored(name, row.id, row.generation, False, row.spec, unit.links.get(name, LinkRow()).conditions)
 
-    async def set_psk(self, name: str, value: str) -> None:
+    async def set_psk(self, name: str, value: str, *, actor: str = NOBODY) -> None:
         """Write-only: a new version of the key that Homelink keeps for a Connection. Raises InvalidInput, NotFound."""
         unit = await self.unit_of(name)
         row = unit.connections[name]
@@ -103,22 +135,38 @@ class Specs:
             raise InvalidInput([Problem("value", "(not shown)", "psk-form", "not a pre-shared key that both ends take", "Use 16 to 128 printable ASCII characters without space, '-' and '~'.")])  # fmt: skip  # noqa: E501
         if row.spec.psk.vault_ref:
             raise Refused(f"the key of Connection {name} is your vault entry {row.spec.psk.vault_ref}: set it there")
+        await self._audit.record(actor, "set-psk", f"connection/{name}")
         await self._s.vault.set(psk_name(row), value)
 
-    async def delete_gateway(self, name: str) -> None:
-        """Marks it; the reconciler removes what was made. Raises Refused while it has Connections."""
+    async def doomed_gateway(self, name: str) -> Unit:
+        """The unit as a DELETE would mark it. Raises NotFound, and Refused while it has Connections."""
         unit = await self._unit(name)
         if unit.gateway is None:
             raise NotFound(f"there is no Gateway {name}")
         if unit.connections:
-            raise Refused(f"Gateway {name} still has Connections ({', '.join(sorted(unit.connections))}): delete them first")  # fmt: skip  # noqa: E501
-        row = unit.gateway.model_copy(update={"deleting": True})
-        await self._write(name, GATEWAY, to_data(row), unit.etags[GATEWAY])
+            names = ", ".join(sorted(unit.connections))
+            raise Refused(f"Gateway {name} still has Connections ({names}): delete them first")
+        unit.gateway = unit.gateway.model_copy(update={"deleting": True})
+        return unit
 
-    async def delete_connection(self, name: str) -> str:
-        """Marks it and returns its gateway; both ends are removed by the reconciler."""
+    async def delete_gateway(self, name: str, *, actor: str = NOBODY, expected: str | None = None) -> None:
+        """Marks it; the reconciler removes what was made. Raises as doomed_gateway."""
+        unit = await self.doomed_gateway(name)
+        if unit.gateway is None:
+            return
+        _must_match(expected, unit.gateway.model_copy(update={"deleting": False}))
+        await self._audit.record(actor, "delete", f"gateway/{name}")
+        await self._write(name, GATEWAY, to_data(unit.gateway), unit.etags[GATEWAY])
+
+    async def delete_connection(
+        self, name: str, *, actor: str = NOBODY, expected: str | None = None, orphan_home: bool = False
+    ) -> str:
+        """Marks it and returns its gateway; both ends are removed by the reconciler. `orphan_home`: the agent is gone
+        for good, so what it left at home is not waited for."""
         unit = await self.unit_of(name)
-        row = unit.connections[name].model_copy(update={"deleting": True})
+        _must_match(expected, unit.connections[name])
+        row = unit.connections[name].model_copy(update={"deleting": True, "orphan_home": orphan_home})
+        await self._audit.record(actor, "delete", f"connection/{name}", orphan_home=orphan_home)
         await self._write(unit.name, CONNECTION + name, to_data(row), unit.etags[CONNECTION + name])
         return unit.name
 
@@ -183,6 +231,18 @@ class Specs:
     async def _write(self, unit: str, key: str, data: dict[str, Any], etag: str | None, *guards: Write) -> None:
         kind = WriteKind.INSERT if etag is None else WriteKind.REPLACE
         await self._s.store.transact(UNITS, unit, [*guards, Write(kind, key, data, etag)])
+
+
+def etag_of(row: Stored | GatewayRow | ConnectionRow) -> str:
+    """Quoted, as HTTP wants it. Names a state of the document, not of its status."""
+    return f'"{row.id}-{row.generation}{"-deleting" if row.deleting else ""}"'
+
+
+def _must_match(expected: str | None, row: GatewayRow | ConnectionRow | None) -> None:
+    if expected is None or (expected == "*" and row is not None):
+        return
+    if row is None or etag_of(row) != expected:
+        raise Precondition("the document is not in the state that If-Match names: GET it again, then decide anew", 412)
 
 
 def _same_name(path: str, document: str) -> None:

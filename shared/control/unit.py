@@ -33,10 +33,13 @@ class GatewayRow(Model):
 
 
 class ConnectionRow(Model):
+    """`orphanHome`: delete without waiting for an agent that is gone for good."""
+
     id: str
     generation: int
     spec: ConnectionSpec
     deleting: bool = False
+    orphan_home: bool = False
 
 
 def psk_name(row: ConnectionRow) -> str:
@@ -85,7 +88,8 @@ class PinRow(Model):
 
 
 class LinkRow(Model):
-    """`psk_version`: the vault's current; `azure_psk_version`: the one that Azure was last given."""
+    """`psk_version`: the vault's current; `azure_psk_version`: the one that Azure was last given.
+    `applied`: the desired tunnel that the agent was last sent, which names its key by version only."""
 
     psk_name: str | None = None
     psk_version: str | None = None
@@ -95,6 +99,7 @@ class LinkRow(Model):
     healthy_since: datetime | None = None
     agrees_since: datetime | None = None
     apply_digest: str | None = None
+    applied: dict[str, object] | None = None
     apply_issued: datetime | None = None
     last_initiate: datetime | None = None
     remove_issued: datetime | None = None
@@ -134,6 +139,11 @@ class Unit:
     incidents: dict[str, IncidentRow] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
     _before: dict[str, object] = field(default_factory=dict)
+
+    def add(self, name: str, row: ConnectionRow) -> None:
+        """Puts a Connection into the unit in memory, in place of one of that name."""
+        self.connections[name] = row
+        self.links.setdefault(name, LinkRow())
 
     def writes(self) -> list[Write]:
         """Only what changed, and only rows that are the reconciler's own."""

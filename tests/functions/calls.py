@@ -9,11 +9,9 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-import function_app
 from shared import wiring
+from tests.app import FUNCTIONS
 from tests.shared.control.world import FIRST, World
-
-FUNCTIONS = {f.get_function_name(): f for f in function_app.app.get_functions()}
 
 
 @pytest.fixture
@@ -62,7 +60,11 @@ def _no_constant(name: str) -> None:
 
 
 async def call(
-    name: str, body: Any = b"", route: dict[str, str] | None = None, headers: dict[str, str] | None = None
+    name: str,
+    body: Any = b"",
+    route: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+    params: dict[str, str] | None = None,
 ) -> Answer:
     """`body`: bytes and text as they are, anything else as JSON."""
     raw = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -71,7 +73,7 @@ async def call(
         method="GET",
         url=f"https://api.invalid/api/{name}",
         headers=given,
-        params={},
+        params=params or {},
         route_params=route or {},
         body=raw,
     )

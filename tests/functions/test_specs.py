@@ -163,12 +163,18 @@ async def test_a_concurrent_change_is_a_409(world: World) -> None:
 
 async def test_deletion_is_accepted_and_shown(world: World) -> None:
     await both()
-    answer = await call("delete_connection", route=HOME)
+    assert (await call("delete_connection", route=HOME)).status == 428
+    plan = (await call("plan_connection", route=HOME, params={"delete": "true"})).json
+    assert plan["counts"]["delete"] == 0 and plan["home"][0]["connection"] == "home", "nothing was made yet"
+    answer = await call("delete_connection", route=HOME, params={"plan": plan["hash"]})
     assert (answer.status, answer.json, answer.wake["unit"]) == (202, {"deleting": True}, "hub")
     assert (await call("get_connection", route=HOME)).json["metadata"]["deleting"] is True
     await world.run(120)
     assert (await call("get_connection", route=HOME)).status == 404
-    gone = await call("delete_gateway", route=HUB)
+    plan = (await call("plan_gateway", route=HUB, params={"delete": "true"})).json
+    assert {c["action"] for c in plan["azure"]} == {"delete"}
+    assert (await call("delete_gateway", route=HUB, params={"plan": "0" * 64})).status == 409
+    gone = await call("delete_gateway", route=HUB, params={"plan": plan["hash"]})
     assert gone.status == 202 and gone.wake["unit"] == "hub"
 
 

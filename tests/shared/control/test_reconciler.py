@@ -101,6 +101,18 @@ async def test_wakes_for_one_unit_coalesce(world: World) -> None:
     assert len(world.arm.requests) - reads <= len(REFS)
 
 
+async def test_steps_that_come_early_leave_one_wake_for_what_is_waited_for(world: World) -> None:
+    await world.put()
+    while not any(r.target == REFS[ArmKind.GATEWAY].id() and r.verb == "put" for r in world.arm.requests):
+        await world.tick()
+    polls = [r.verb for r in world.arm.requests].count("poll")
+    for _ in range(8):
+        world.clock.advance(1)
+        await world.app.reconciler.step("hub")
+    assert len(world.queue.texts(RECONCILE)) == 1
+    assert [r.verb for r in world.arm.requests].count("poll") == polls, "and ARM is not asked before its time"
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
 @pytest.mark.parametrize("kind", list(ArmKind))
 async def test_a_lost_put_is_made_good(world: World, kind: ArmKind, after: bool) -> None:

@@ -1,0 +1,108 @@
+"""Plans over HTTP: shown field by field, applied only while they hold; ETags; the audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.domain import parse, render
+from shared.domain.arm import ArmKind
+from tests.examples import CONNECTION, GATEWAY, changed
+from tests.functions.calls import call, world
+from tests.shared.control.world import World
+
+__all__ = ["world"]
+HUB, HOME = {"name": "hub"}, {"name": "home"}
+REFS = render.gateway_refs("hub", parse.gateway(GATEWAY).spec)
+
+
+async def test_a_plan_of_something_new_lists_what_will_be_made_and_stores_nothing(world: World) -> None:
+    plan = (await call("plan_gateway", GATEWAY, HUB)).json
+    made = [(c["action"], c["resource"].rsplit("/", 2)[1]) for c in plan["azure"]]
+    assert made == [("create", k.value) for k in (ArmKind.VIRTUAL_NETWORK, ArmKind.PUBLIC_IP, ArmKind.GATEWAY)]
+    assert plan["refused"] == "" and len(plan["hash"]) == 64
+    assert (await call("get_gateway", route=HUB)).status == 404
+    assert world.arm.writes() == []
+
+
+async def test_a_plan_of_a_change_shows_both_ends_field_by_field(world: World) -> None:
+    await world.joined()
+    moved = changed(CONNECTION, "spec.home.asn", 65011)
+    plan = (await call("plan_connection", moved, HOME)).json
+    azure = [(d["path"], d["observed"], d["desired"]) for c in plan["azure"] for d in c["differences"]]
+    assert azure == [("properties.bgpSettings.asn", 65010, 65011)]
+    (home,) = plan["home"]
+    assert home["action"] == "apply"
+    assert [(d["path"], d["observed"], d["desired"]) for d in home["differences"]] == [("bgp.local_asn", 65010, 65011)]
+
+
+async def test_nothing_to_change_is_an_empty_plan(world: World) -> None:
+    await world.joined()
+    plan = (await call("plan_connection", CONNECTION, HOME)).json
+    assert plan["azure"] == [] and [h["action"] for h in plan["home"]] == ["none"]
+
+
+async def test_a_put_with_a_hash_that_no_longer_holds_stores_nothing(world: World) -> None:
+    await world.joined()
+    moved = changed(CONNECTION, "spec.home.asn", 65011)
+    given = (await call("plan_connection", moved, HOME)).json["hash"]
+
+    def edit(vnet: dict[str, Any]) -> None:
+        vnet["properties"]["addressSpace"]["addressPrefixes"].append("10.7.0.0/16")
+
+    world.arm.edit(REFS[ArmKind.VIRTUAL_NETWORK], edit)
+    refused = await call("put_connection", moved, HOME, params={"plan": given})
+    assert refused.status == 409 and "look at it again" in refused.json["detail"]
+    stored = (await call("get_connection", route=HOME)).json
+    assert stored["spec"]["home"]["asn"] == 65010
+    given = (await call("plan_connection", moved, HOME)).json["hash"]
+    assert (await call("put_connection", moved, HOME, params={"plan": given})).status == 200
+
+
+async def test_what_is_not_ours_makes_a_plan_that_may_not_be_applied(world: World) -> None:
+    foreign = {"location": "westeurope", "properties": {"addressSpace": {"addressPrefixes": ["10.9.0.0/16"]}}}
+    world.arm.seed(REFS[ArmKind.VIRTUAL_NETWORK], foreign)
+    plan = (await call("plan_gateway", GATEWAY, HUB)).json
+    assert "read only" in plan["refused"]
+    assert (await call("put_gateway", GATEWAY, HUB, params={"plan": plan["hash"]})).status == 409
+    assert (await call("get_gateway", route=HUB)).status == 404
+
+
+async def test_an_etag_that_no_longer_holds_is_a_412(world: World) -> None:
+    first = await call("put_gateway", GATEWAY, HUB)
+    etag = first.headers["ETag"]
+    assert (await call("get_gateway", route=HUB)).headers["ETag"] == etag
+    changed_once = changed(GATEWAY, "spec.asn", 64512)
+    second = await call("put_gateway", changed_once, HUB, headers={"If-Match": etag})
+    assert second.status == 200 and second.headers["ETag"] != etag
+    stale = await call("put_gateway", changed(GATEWAY, "spec.asn", 64513), HUB, headers={"If-Match": etag})
+    assert stale.status == 412
+    assert (await call("get_gateway", route=HUB)).json["spec"]["asn"] == 64512
+
+
+async def test_an_agent_that_is_gone_for_good_does_not_hold_a_deletion_up(world: World) -> None:
+    await world.joined()
+    world.agent.alive = False
+    given = (await call("plan_connection", route=HOME, params={"delete": "true"})).json["hash"]
+    answer = await call("delete_connection", route=HOME, params={"plan": given, "orphanHome": "true"})
+    assert answer.status == 202
+
+    async def gone() -> bool:
+        return (await call("get_connection", route=HOME)).status == 404
+
+    await world.until(gone, 600)
+
+
+async def test_every_mutation_is_in_the_audit_and_no_secret_is(world: World) -> None:
+    await call("put_gateway", GATEWAY, HUB)
+    await call("put_connection", CONNECTION, HOME)
+    await call("put_psk", {"value": "AKeyOfMyOwn0123456789"}, HOME)
+    await world.agent.enrol()
+    await world.until(world.ready)
+    entries = (await call("get_audit", route={"month": f"{world.clock.now():%Y-%m}"})).json["items"]
+    told = {(e["actor"].split(" from ")[0], e["action"]) for e in entries}
+    assert {("function key", "put"), ("function key", "set-psk")} <= told
+    assert {("reconciler", "arm-put"), ("reconciler", "command-apply")} <= told
+    writes = [e for e in entries if e["action"].startswith("arm-")]
+    assert len(writes) == len(world.arm.writes())
+    assert "AKeyOfMyOwn" not in str(entries)
+    assert (await call("get_audit", route={"month": "nonsense"})).status == 422
