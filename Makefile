@@ -13,8 +13,8 @@ setup: ## install Debian packages, .venv and Azurite, as far as they are missing
 demo: setup ## a home joins a simulated Azure over a real tunnel, loses its address and comes back
 	@$(PYTHON) -m lab.demo
 
-test: setup ## all tests, in a sandbox of their own
-	@$(PYTHON) -m lab.net.sandbox -- $(PYTHON) -m pytest tests -n 2 --dist loadgroup
+test: setup ## all tests, each run in a sandbox of its own
+	@scripts/test
 
 check: setup ## style, types and import contracts
 	@$(PYTHON) -m ruff check .

@@ -2,10 +2,11 @@
 
 import azure.functions as func
 
-from functions import agents, plans, reconcile, specs
+from functions import agents, openapi, plans, reconcile, specs
 
 app = func.FunctionApp()
 app.register_functions(specs.blueprint)
 app.register_functions(plans.blueprint)
+app.register_functions(openapi.blueprint)
 app.register_functions(agents.blueprint)
 app.register_functions(reconcile.blueprint)

@@ -20,12 +20,12 @@ blueprint = func.Blueprint()
 async def reconcile(message: func.QueueMessage) -> None:
     """One step. A message that cannot be read raises, so that the host moves it to the poison queue for a person."""
     data = json.loads(message.get_body())
-    unit, due = str(data["unit"]), datetime.fromisoformat(data["due"])
+    unit, due, reason = str(data["unit"]), datetime.fromisoformat(data["due"]), str(data.get("reason", "again"))
     try:
-        await app().reconciler.step(unit, due)
+        await app().reconciler.step(unit, due, reason)
     except LeaseHeld as e:
         log.info("unit %s is busy: again in %.0f s", unit, e.delay_s)
-        await wake_unit(app().services, unit, str(data.get("reason", "again")), e.delay_s)
+        await wake_unit(app().services, unit, reason, e.delay_s)
 
 
 @blueprint.timer_trigger("timer", "0 * * * * *")

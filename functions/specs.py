@@ -41,7 +41,7 @@ def _status(stored: Stored) -> dict[str, object]:
 
 
 def _answer(stored: Stored) -> func.HttpResponse:
-    return answer(_body(stored), 201 if stored.generation == 1 else 200, ETag=stored.etag)
+    return answer(_body(stored), 201 if stored.created else 200, ETag=stored.etag)
 
 
 def _expected(req: func.HttpRequest) -> str | None:

@@ -31,6 +31,7 @@ AZURE_PORT, API_PORT = 8443, 7443
 CONTROLLER = "lab"
 TENANT, SUBSCRIPTION = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 MAX_TIMER_FACTOR = 12.0
+DNS_TTL_S = 20  # dynamic names mostly have 60; a pin ends only after it, and the demo should too
 
 
 class World:
@@ -49,7 +50,7 @@ class World:
     ) -> None:
         self.factor, self.logs = factor, logs.resolve()
         self._progress = progress
-        self.network = Network(homes=homes, ddns_lag_s=ddns_lag_s)
+        self.network = Network(homes=homes, ddns_lag_s=ddns_lag_s, ttl=DNS_TTL_S)
         self.folder = topology.DEFAULT_DIR
         self._stack = AsyncExitStack()
         self._identity_header = secrets.token_urlsafe(24)
@@ -137,10 +138,10 @@ class World:
             "--topology": str(self.folder),
             "--queue-upstream": storage.endpoint("queue").removesuffix("/devstoreaccount1"),
             "--queue-ca": str(cert.ca),
-            "--public-address": topology.GATEWAY,
             "--state-log": str(self.logs / "azure-state.jsonl"),
         }
         argv = [sys.executable, "-m", "lab.azure", *(w for pair in arguments.items() for w in pair)]
+        argv += [w for address in topology.GATEWAYS for w in ("--public-address", address)]
         log = self.folder / "azure.out"
         azure = await Daemon.start(
             "the simulated Azure", argv, log, {"LAB_IDENTITY_HEADER": self._identity_header}, ROOT

@@ -56,6 +56,11 @@ class Arm(Protocol):
         """The resource, or None when ARM does not know it."""
         ...
 
+    async def list(self, subscription: str, resource_group: str, kind: ArmKind) -> Sequence[Json]:
+        """All of one kind in a resource group, on however many pages; empty when ARM does not know the group. One call
+        for any number of resources, but an item may lack what `get` tells: a connection's `connectionStatus`."""
+        ...
+
     async def put(self, ref: ArmRef, body: Json) -> Started: ...
     async def delete(self, ref: ArmRef) -> Started | None:
         """None when it was already gone."""

@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from shared.domain import conditions, limits, parse, plan, rules
+from shared.domain.dns import DnsFault
 from shared.domain.spec import ConnectionDocument, GatewayDocument
 from shared.wire import algorithms
 
@@ -271,7 +272,12 @@ def test_reference_names_every_reason() -> None:
             constant = isinstance(status, ast.Constant) and status.value in ("True", "False", "Unknown")
             if constant and isinstance(reason, ast.Constant):
                 found.add(str(reason.value))
-    found |= {reason for reason, _ in conditions._IKE_REASONS.values()}
+        if isinstance(node, ast.Tuple) and len(node.elts) == 2:  # a remark of Recommended
+            reason = node.elts[0]
+            if isinstance(reason, ast.Constant) and re.fullmatch(r"([A-Z][a-z]+){2,}", str(reason.value)):
+                found.add(str(reason.value))
+    found |= {reason for reason, _ in conditions._IKE_REASONS.values()} | {str(fault) for fault in DnsFault}
+    assert found >= {"Ipv6Only", "PortForwardNeeded", "DoubleNat"}
     assert len(found) > 20
     assert not [reason for reason in sorted(found) if f"`{reason}`" not in source]
 

@@ -14,6 +14,7 @@ from lab.azure import durations
 from lab.azure.checks import properties
 from lab.azure.errors import Json, bad_request, invalid_reference
 from lab.azure.ipsec import check_key, check_policies
+from lab.azure.plumbing import TunnelState
 from lab.azure.provider import Desired, Provider, Reply
 from lab.azure.store import Resource, Target, ref
 
@@ -126,15 +127,9 @@ class Connections(Provider):
             "ingressBytesTransferred": status.ingress_bytes,
             "egressBytesTransferred": status.egress_bytes,
         }
-        if status.established_at is not None:
-            tunnel = {
-                "tunnel": resource.name,
-                "connectionStatus": status.status,
-                "ingressBytesTransferred": status.ingress_bytes,
-                "egressBytesTransferred": status.egress_bytes,
-                "lastConnectionEstablishedUtcTime": status.established_at.strftime("%m/%d/%Y %H:%M:%S"),
-            }
-            shown["tunnelConnectionStatus"] = [tunnel]
+        tunnels = [t for t in status.tunnels if t.established_at is not None]
+        if tunnels:
+            shown["tunnelConnectionStatus"] = [_tunnel(t) for t in tunnels]
         return shown
 
     async def act(self, resource: Resource, verb: str, target: Target, query: Json, body: Json) -> Reply | None:
@@ -195,10 +190,23 @@ class Connections(Provider):
 
     def _ike_sas(self, connection: Resource) -> Reply:
         async def finish() -> str:
-            found = await self.world.plumbing.dataplane.ike_sas(connection.name)
+            plumbing = self.world.plumbing
+            found = await plumbing.dataplane.ike_sas(plumbing.label(connection))
             return json.dumps({"Status": "Successful", "Data": found or None})
 
         operation = self.world.operations.start(
             "POST", connection.id, connection.location, (), durations.QUERY, finish, retry_after=durations.RETRY_AFTER
         )
         return Reply(202, operation=operation, location=True)
+
+
+def _tunnel(state: TunnelState) -> Json:
+    """An entry of `tunnelConnectionStatus`, one per instance whose tunnel was ever up."""
+    since = state.established_at
+    return {
+        "tunnel": state.name,
+        "connectionStatus": state.status,
+        "ingressBytesTransferred": state.ingress_bytes,
+        "egressBytesTransferred": state.egress_bytes,
+        "lastConnectionEstablishedUtcTime": since.strftime("%m/%d/%Y %H:%M:%S") if since else "",
+    }

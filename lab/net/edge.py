@@ -11,6 +11,9 @@ from lab.net.link import Link
 from lab.net.run import LabNetError, inside, ip, nft, run
 from lab.net.topology import ROUTER, Topology
 
+_ROUTES = (f"route replace {ROUTER} dev pub0", f"route replace default via {ROUTER} dev pub0 onlink")
+"""To be set after every change of addresses: with an interface's last address the kernel drops its routes."""
+
 
 class Edge:
     """The `edge` namespace of a network; shared by all its gateways."""
@@ -26,7 +29,7 @@ class Edge:
         t = self._topology
         await nft(t.edge_ns, "flush map ip gw peers\nflush map ip gw owners")
         await run("ip", "-n", t.edge_ns, "addr", "flush", "dev", "pub0")
-        await ip(t.edge_ns, [f"route replace {ROUTER} dev pub0", f"route replace default via {ROUTER} dev pub0 onlink"])
+        await ip(t.edge_ns, _ROUTES)
         await run("ip", "-n", t.inet_ns, "route", "flush", "dev", "to-edge")
 
     async def hold(self, gateway: str, addresses: tuple[str, ...]) -> None:
@@ -40,7 +43,7 @@ class Edge:
         t = self._topology
         if gone or new:
             edge = [*(f"addr del {a}/32 dev pub0" for a in gone), *(f"addr replace {a}/32 dev pub0" for a in new)]
-            await ip(t.edge_ns, edge)
+            await ip(t.edge_ns, [*edge, *_ROUTES])
             inet = [f"route del {a}/32 dev to-edge" for a in gone]
             await ip(t.inet_ns, [*inet, *(f"route replace {a}/32 dev to-edge" for a in new)])
         for address in gone:

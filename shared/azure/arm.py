@@ -8,7 +8,7 @@ by one for the same reason: no retries, no redirects (the bearer token would fol
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -73,6 +73,24 @@ class AzureArm:
                 raise
         body: Json = without_secrets(found.as_dict())
         return body
+
+    async def list(self, subscription: str, resource_group: str, kind: ArmKind) -> Sequence[Json]:
+        """Raises PermanentError for a next page that is not on the ARM host: the token does not go there."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        pages = self._operations(ArmRef(subscription, resource_group, kind, "")).list(resource_group).by_page()
+        found: list[Json] = []
+        async with _call(f"the list of {kind.value} in {resource_group}"):
+            try:
+                async for page in pages:
+                    found += [without_secrets(item.as_dict()) async for item in page]
+                    if pages.continuation_token is not None:
+                        self._check(pages.continuation_token, "The next page of a list")
+            except ResourceNotFoundError as e:
+                if e.response is not None and gone(e.response):
+                    return []
+                raise
+        return found
 
     async def put(self, ref: ArmRef, body: Json) -> Started:
         begin = self._operations(ref).begin_create_or_update
@@ -147,7 +165,7 @@ class AzureArm:
             )
         return getattr(client, _OPERATIONS[ref.kind])
 
-    def _policies(self) -> list[Any]:
+    def _policies(self) -> Sequence[Any]:
         from azure.core.pipeline import policies
         from azure.mgmt.core.policies import ARMHttpLoggingPolicy, AsyncARMChallengeAuthenticationPolicy
 
@@ -161,8 +179,8 @@ class AzureArm:
             ARMHttpLoggingPolicy(),
         ]
 
-    def _check(self, url: str) -> None:
-        """A stored URL is input: the bearer token goes to the ARM host and nowhere else."""
+    def _check(self, url: str, what: str = "An operation URL") -> None:
+        """A URL that was stored or received is input: the bearer token goes to the ARM host and nowhere else."""
         ours, its = urlsplit(self._settings.arm_url), urlsplit(url)
         try:
             same = (its.hostname, its.port or 443) == (ours.hostname, ours.port or 443)
@@ -170,7 +188,7 @@ class AzureArm:
             same = False
         if its.scheme != "https" or not same or its.username is not None or its.password is not None:
             raise PermanentError(
-                f"An operation URL is not on the ARM host {ours.netloc} over https: not asked. Read the resource."
+                f"{what} is not on the ARM host {ours.netloc} over https: not asked. Read the resource."
             )
 
 

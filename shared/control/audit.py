@@ -7,10 +7,11 @@ exists says that it was tried; what became of it shows in the status and, for co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.domain.arm import ArmRef
+from shared.domain.arm import ArmKind, ArmRef
 from shared.seams import Arm, Json, Operation, Started, Write, WriteKind
 
 from .services import AUDIT, Services
@@ -59,6 +60,9 @@ class AuditedArm:
 
     async def get(self, ref: ArmRef) -> Json | None:
         return await self._arm.get(ref)
+
+    async def list(self, subscription: str, resource_group: str, kind: ArmKind) -> Sequence[Json]:
+        return await self._arm.list(subscription, resource_group, kind)
 
     async def poll(self, operation_url: str) -> Operation:
         return await self._arm.poll(operation_url)

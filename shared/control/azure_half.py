@@ -38,7 +38,7 @@ class AzureHalf:
         gateway = self.unit.gateway
         if gateway is None:
             return []
-        refs = list(render.gateway_refs(self.unit.name, gateway.spec).values())
+        refs = render.gateway_chain(self.unit.name, gateway.spec)
         for name in sorted(self.unit.connections):
             refs += render.connection_refs(name, gateway.spec).values()
         return refs
@@ -50,8 +50,9 @@ class AzureHalf:
             return False
         now = self.services.now()
         self.note = f"{op.action} of {op.kind.value}/{op.name} runs since {op.started:%H:%M:%S} UTC."
-        if now < op.not_before:
-            self.wake_s = (op.not_before - now).total_seconds()
+        not_before = max(op.not_before, self.unit.state.arm_not_before or op.not_before)
+        if now < not_before:
+            self.wake_s = (not_before - now).total_seconds()
             return True
         if op.url is None:
             self._operation(None)
@@ -59,6 +60,7 @@ class AzureHalf:
         try:
             seen = await self.services.arm.poll(op.url)
         except ArmBusy as e:
+            self._quiet(e)
             self._later(op, e.delay_s)
             return True
         except PermanentError:
@@ -72,15 +74,41 @@ class AzureHalf:
             self._refuse(op.kind, op.name, seen.code, seen.message)
         return False
 
+    def held(self) -> bool:
+        """ARM asked for quiet, and it is not over: nothing may be asked or written."""
+        until, now = self.unit.state.arm_not_before, self.services.now()
+        if until is None or now >= until:
+            return False
+        self.note = f"Azure asked for quiet until {until:%H:%M:%S} UTC."
+        self.wake_s = (until - now).total_seconds()
+        return True
+
+    def unreadable(self, error: ArmBusy | ArmRejected) -> None:
+        if isinstance(error, ArmBusy):
+            self._quiet(error)
+            self.note, self.wake_s = f"Azure cannot be read ({error.code}): {error}", error.delay_s
+        else:
+            self.note = f"Azure cannot be read: {error}"
+
     def plan(self, observed: plans.Observed) -> Plan:
+        desired, unwanted = self._goal()
+        return plans.make(desired, unwanted, observed, self.services.controller)
+
+    def desired(self) -> list[render.Desired]:
+        """What should be, in order of creation."""
+        return self._goal()[0]
+
+    def _goal(self) -> tuple[list[render.Desired], list[ArmRef]]:
+        """What should be and what should not, each in the order of the work."""
         unit, gateway = self.unit, self.unit.gateway
         if gateway is None:
-            return Plan(())
+            return [], []
         controller = self.services.controller
         wanted: list[render.Desired] = []
         unwanted: list[ArmRef] = []
         if not gateway.deleting:
-            wanted += render.gateway_resources(unit.name, gateway.spec, controller)
+            homes = [row.spec for _, row in sorted(unit.connections.items()) if not row.deleting]
+            wanted += render.gateway_resources(unit.name, gateway.spec, controller, homes)
         for name, row in sorted(unit.connections.items()):
             refs = render.connection_refs(name, gateway.spec)
             pin = unit.links[name].pin
@@ -90,8 +118,8 @@ class AzureHalf:
                 address = pin.address if pin else None
                 wanted += render.connection_resources(name, row.spec, unit.name, gateway.spec, controller, address)
         if gateway.deleting:
-            unwanted += reversed(render.gateway_refs(unit.name, gateway.spec).values())
-        return plans.make(wanted, unwanted, observed, controller)
+            unwanted += reversed(render.gateway_chain(unit.name, gateway.spec))
+        return wanted, unwanted
 
     async def advance(self, plan: Plan, observed: plans.Observed) -> None:
         """Starts the first change that can be started; stores its operation in the unit (not yet in the store)."""
@@ -115,6 +143,7 @@ class AzureHalf:
         try:
             started = await self._start(work)
         except ArmBusy as e:
+            self._quiet(e)
             self.note, self.wake_s = f"Azure is busy ({e.code}): {e}", e.delay_s
             return
         except ArmRejected as e:
@@ -124,16 +153,20 @@ class AzureHalf:
             self._started(work, started)
 
     async def _key_change(self, observed: plans.Observed) -> _Write | None:
-        """A connection whose key in the vault is newer than the one that Azure was given."""
-        gateway = self.unit.gateway
-        for name, row in sorted(self.unit.connections.items()):
-            link = self.unit.links[name]
-            if gateway is None or row.deleting or link.psk_version in (None, link.azure_psk_version):
-                continue
-            ref = render.connection_refs(name, gateway.spec)[ArmKind.CONNECTION]
-            if plans.is_settled(observed.get(ref)):
-                return _Write("key change", ref, {})
-        return None
+        ref = next((r for r in self.keys_to_change() if plans.is_settled(observed.get(r))), None)
+        return _Write("key change", ref, {}) if ref else None
+
+    def keys_to_change(self) -> list[ArmRef]:
+        """Connections whose key in the vault is newer than the one that Azure was given."""
+        gateway, links = self.unit.gateway, self.unit.links
+        if gateway is None:
+            return []
+        stale = [
+            name
+            for name, row in sorted(self.unit.connections.items())
+            if not row.deleting and links[name].psk_version not in (None, links[name].azure_psk_version)
+        ]
+        return [render.connection_refs(name, gateway.spec)[ArmKind.CONNECTION] for name in stale]
 
     async def _start(self, work: _Write) -> Started | None:
         arm, ref = self.services.arm, work.ref
@@ -177,6 +210,12 @@ class AzureHalf:
         not_before = self.services.now() + timedelta(seconds=delay_s)
         self._operation(op.model_copy(update={"not_before": not_before}))
         self.wake_s = delay_s
+
+    def _quiet(self, error: ArmBusy) -> None:
+        """A lock ends when the other operation does, and only writes meet it; anything else concerns every call."""
+        if not error.locked:
+            until = self.services.now() + timedelta(seconds=error.delay_s)
+            self.unit.state = self.unit.state.model_copy(update={"arm_not_before": until})
 
     def _operation(self, op: OperationRow | None) -> None:
         self.unit.state = self.unit.state.model_copy(update={"operation": op})

@@ -72,6 +72,13 @@ class HomeHalf:
         heard_since = self.link.remove_issued and self.agent.heard and self.agent.heard > self.link.remove_issued
         return bool(report and heard_since and all(t.connection_id != self.row.id for t in report.tunnels))
 
+    def proven(self) -> bool:
+        """A fresh heartbeat, from the address that Azure accepts, tells of a tunnel that works; nothing to repair."""
+        if self.desired is None or self.link.pin is not None or self.link.incident is not None:
+            return False
+        known = self.agent.fresh and self.agent.source == self.link.known_address
+        return known and not conditions.missing_evidence(self.desired, self.health)
+
     def decide(self) -> None:
         """Takes the evidence, notes what it proves, and settles what to do; no I/O."""
         if self.desired is None or self.row.deleting:
@@ -124,6 +131,10 @@ class HomeHalf:
             fqdn=self.row.spec.fqdn,
             resolved=self.dns.agreed(),
             reported_address=self.agent.source if self.agent.fresh else None,
+            spec=self.row.spec,
+            dns=self.dns,
+            taken={n: a for n, x in self.unit.links.items() if n != self.name and (a := _accepted(x))},
+            wan_address=self.agent.report.firewall.wan_address if self.agent.report and self.agent.fresh else None,
         )
 
     def _situation(self, lacks: tuple[str, ...], probed: bool, reported: str | None) -> repair.Situation:
@@ -197,3 +208,8 @@ class HomeHalf:
         if self.health is not None and self.health.digest == digest:
             return False
         return self.link.apply_digest != digest or (self.agent.fresh and self._due(self.link.apply_issued))
+
+
+def _accepted(link: LinkRow) -> str | None:
+    """The address from which Azure takes the home, as far as is known."""
+    return link.pin.address if link.pin else link.known_address

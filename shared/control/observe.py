@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.domain import limits
 from shared.domain.arm import ArmRef
 from shared.domain.dns import DnsView
+from shared.errors import ArmBusy, HomelinkError
 from shared.seams import Json
 from shared.wire.decode import from_plain
 from shared.wire.reports import Heartbeat, TunnelHealth
 
 from .agents import Agents
 from .services import Services
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,23 @@ class AgentSeen:
 async def resources(services: Services, refs: Iterable[ArmRef]) -> dict[ArmRef, Json | None]:
     """Every resource as ARM has it, without secrets. Raises ArmBusy, ArmRejected."""
     wanted = list(refs)
-    found = await asyncio.gather(*(services.arm.get(r) for r in wanted))
+    found = await together(services.arm.get(r) for r in wanted)
     return dict(zip(wanted, found, strict=True))
+
+
+async def together(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """All answers, or, when every call has ended, what weighs most: ARM's longest wish for quiet before a refusal."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    errors = [a for a in answers if isinstance(a, BaseException)]
+    if errors:
+        raise max(errors, key=_weight)
+    return [a for a in answers if not isinstance(a, BaseException)]
+
+
+def _weight(error: BaseException) -> tuple[int, float]:
+    if isinstance(error, ArmBusy):
+        return 1, error.delay_s
+    return (0, 0.0) if isinstance(error, HomelinkError) else (2, 0.0)
 
 
 async def names(services: Services, fqdns: Iterable[str]) -> dict[str, DnsView]:

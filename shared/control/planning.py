@@ -102,7 +102,10 @@ class Planning:
             return HomeChange(name, "unknown")
         secret = SecretRef(link.psk_name or psk_name(row), link.psk_version or "(to be made)")
         end = render.AzureEnd(state.public_ip, state.bgp_address)
-        desired = to_plain(render.tunnel(name, row.id, row.spec, unit.gateway.spec, end, secret))
+        try:
+            desired = to_plain(render.tunnel(name, row.id, row.spec, unit.gateway.spec, end, secret))
+        except ValueError as e:
+            raise Refused(f"Connection {name}: {e}") from None
         before: dict[str, Any] = link.applied or {}
         found = tuple(plan.differences(desired, before))
         seen = await observe.agent(self._agents, row.spec.agent, self._s.now())

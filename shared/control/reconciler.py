@@ -2,7 +2,7 @@
 
 One step, always in this order, is:
  1. take the lease; poll the running ARM operation, once;
- 2. read what is: ARM's resources, the agents' last heartbeats, DNS;
+ 2. read what is: ARM's resources (with as few calls as reading.py allows), the agents' last heartbeats, DNS;
  3. decide what to repair (repair.decide); a pin is part of what is desired from then on;
  4. plan, and start the first change that can be started (one write at a time per gateway is Azure's rule);
  5. bring the home half along: issue apply, initiate and remove where the agent's report says they are needed;
@@ -25,14 +25,17 @@ from .services import RECONCILE, Services
 from .step import Step
 from .unit import load
 
+HEARTBEAT = "heartbeat"
+
 
 class Reconciler:
     def __init__(self, services: Services, agents: Agents) -> None:
         self._s, self._agents, self._commands = services, agents, Commands(services, agents)
 
-    async def step(self, unit_name: str, due: datetime | None = None) -> None:
+    async def step(self, unit_name: str, due: datetime | None = None, reason: str = "") -> None:
         """Raises LeaseHeld when another works on the unit. `due` is when the message wanted to be heard: one that a
-        later step has already overtaken is dropped, so that wakes for one unit coalesce."""
+        later step has already overtaken is dropped, so that wakes for one unit coalesce. `reason` is the message's: a
+        HEARTBEAT from a home that is well need not be a reason to read ARM, and then overtakes nobody."""
         now = self._s.now()
         lease = await Lease.acquire(self._s.store, unit_name, self._s.ulid(), now)
         try:
@@ -42,7 +45,7 @@ class Reconciler:
             last = unit.state.last_step
             if due is not None and last is not None and last >= due:
                 return
-            step = Step(self._s, self._agents, self._commands, lease, unit, now)
+            step = Step(self._s, self._agents, self._commands, lease, unit, now, reason == HEARTBEAT)
             try:
                 wake_s = await step.run()
             except (TemporaryError, PermanentError) as e:
@@ -59,7 +62,10 @@ class Reconciler:
         wake = now + timedelta(seconds=wake_s) if wake_s is not None and wake_s < limits.SWEEP_S else None
         sooner = wake is not None and (pending is None or wake < pending)
         step.unit.state = state.model_copy(
-            update={"last_step": step.now, "next_wake": wake if sooner else pending},
+            update={
+                "last_step": step.now if step.looked else state.last_step,
+                "next_wake": wake if sooner else pending,
+            },
         )
         await step.save()
         if sooner and wake is not None and wake_s is not None:

@@ -29,7 +29,7 @@ CONNECTIONS = "connection"  # partition of table `names`
 
 @dataclass(frozen=True)
 class Stored:
-    """A document as stored: `generation` counts its changes, and `etag` names one state of it."""
+    """A document as stored: `generation` counts its changes, `etag` names one state of it. `created`: by this PUT."""
 
     name: str
     id: str
@@ -37,6 +37,7 @@ class Stored:
     deleting: bool
     spec: GatewaySpec | ConnectionSpec
     conditions: tuple[Condition, ...]
+    created: bool = False
 
     @property
     def etag(self) -> str:
@@ -55,16 +56,17 @@ class Specs:
         included."""
         _same_name(name, document.metadata.name)
         unit = await load(self._s.store, name)
-        problems = rules.gateway_problems(document.spec)
+        others, elsewhere = await self._elsewhere(name)
+        problems = rules.gateway_problems(document.spec, others)
         for other, theirs in unit.connections.items():
             rest = {n: c.spec for n, c in unit.connections.items() if n != other}
-            found = rules.connection_problems(other, theirs.spec, document.spec, rest)
+            found = rules.connection_problems(other, theirs.spec, document.spec, rest, elsewhere)
             problems += [Problem(f"(Connection {other}) {p.path}", p.value, p.rule, p.message, p.remedy) for p in found]
-        if problems:
-            raise InvalidInput(problems)
         old = unit.gateway
         if old is not None:
-            _may_change_gateway(old.spec, document.spec)
+            problems += rules.change_problems(old.spec, document.spec)
+        if problems:
+            raise InvalidInput(problems)
         same = old is not None and old.spec == document.spec and not old.deleting
         row = GatewayRow(
             id=old.id if old else self._s.ulid(),
@@ -81,7 +83,8 @@ class Specs:
         _must_match(expected, unit.gateway)
         await self._audit.record(actor, "put", f"gateway/{name}", generation=row.generation)
         await self._write(name, GATEWAY, to_data(row), unit.etags.get(GATEWAY))
-        return Stored(name, row.id, row.generation, False, row.spec, unit.state.conditions)
+        created = unit.gateway is None
+        return Stored(name, row.id, row.generation, False, row.spec, unit.state.conditions, created)
 
     async def draft_connection(self, name: str, document: ConnectionDocument) -> tuple[Unit, ConnectionRow]:
         """What a PUT would store, and the unit it would go to. Raises InvalidInput with every problem, NotFound when
@@ -92,7 +95,8 @@ class Specs:
         if unit.gateway is None or unit.gateway.deleting:
             raise NotFound(f"Gateway {spec.gateway} does not exist: PUT it first")
         others = {n: c.spec for n, c in unit.connections.items() if n != name}
-        problems = rules.connection_problems(name, spec, unit.gateway.spec, others)
+        _, elsewhere = await self._elsewhere(spec.gateway)
+        problems = rules.connection_problems(name, spec, unit.gateway.spec, others, elsewhere)
         if problems:
             raise InvalidInput(problems)
         old = unit.connections.get(name)
@@ -124,15 +128,16 @@ class Specs:
         # deletes the gateway at this moment, writes its row too, so that one of the two is refused by the store.
         guard = Write(WriteKind.REPLACE, GATEWAY, to_data(unit.gateway), unit.etags[GATEWAY])
         await self._write(spec.gateway, CONNECTION + name, to_data(row), unit.etags.get(CONNECTION + name), guard)
-        return Stored(name, row.id, row.generation, False, row.spec, unit.links.get(name, LinkRow()).conditions)
+        conditions = unit.links.get(name, LinkRow()).conditions
+        created = name not in unit.connections
+        return Stored(name, row.id, row.generation, False, row.spec, conditions, created)
 
     async def set_psk(self, name: str, value: str, *, actor: str = NOBODY) -> None:
         """Write-only: a new version of the key that Homelink keeps for a Connection. Raises InvalidInput, NotFound."""
         unit = await self.unit_of(name)
         row = unit.connections[name]
-        bad = not 16 <= len(value) <= 128 or any(not "!" <= c < "~" or c == "-" for c in value)
-        if bad:
-            raise InvalidInput([Problem("value", "(not shown)", "psk-form", "not a pre-shared key that both ends take", "Use 16 to 128 printable ASCII characters without space, '-' and '~'.")])  # fmt: skip  # noqa: E501
+        if problems := rules.psk_problems(value):
+            raise InvalidInput(problems)
         if row.spec.psk.vault_ref:
             raise Refused(f"the key of Connection {name} is your vault entry {row.spec.psk.vault_ref}: set it there")
         await self._audit.record(actor, "set-psk", f"connection/{name}")
@@ -204,6 +209,12 @@ class Specs:
             raise NotFound(f"there is no Connection {connection}")
         return unit
 
+    async def _elsewhere(self, name: str) -> tuple[dict[str, GatewaySpec], dict[str, ConnectionSpec]]:
+        """The specs of all other Gateways and of their Connections, by name."""
+        units = [await load(self._s.store, other) for other in await self.list_gateways() if other != name]
+        gateways = {u.name: u.gateway.spec for u in units if u.gateway is not None}
+        return gateways, {n: row.spec for u in units for n, row in u.connections.items()}
+
     async def _unit(self, name: str) -> Unit:
         return await load(self._s.store, name)
 
@@ -248,21 +259,3 @@ def _must_match(expected: str | None, row: GatewayRow | ConnectionRow | None) ->
 def _same_name(path: str, document: str) -> None:
     if path != document:
         raise InvalidInput([Problem("metadata.name", document, "name-differs", f"the URL says {path!r}", "Make both the same.")])  # fmt: skip  # noqa: E501
-
-
-def _may_change_gateway(old: GatewaySpec, new: GatewaySpec) -> None:
-    fixed = {
-        "spec.tenantId": (old.tenant_id, new.tenant_id),
-        "spec.subscriptionId": (old.subscription_id, new.subscription_id),
-        "spec.resourceGroup": (old.resource_group, new.resource_group),
-        "spec.location": (old.location, new.location),
-        "spec.virtualNetwork.name": (old.virtual_network.name, new.virtual_network.name),
-        "spec.virtualNetwork.gatewaySubnet": (old.virtual_network.gateway_subnet, new.virtual_network.gateway_subnet),
-    }
-    problems = [
-        Problem(path, b, "immutable", f"cannot be changed (it is {a!r})", "Delete the Gateway and PUT a new one.")
-        for path, (a, b) in fixed.items()
-        if a != b
-    ]
-    if problems:
-        raise InvalidInput(problems)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from shared.domain import conditions, limits, plan, render
-from shared.domain.arm import ArmKind
+from shared.domain.arm import ArmKind, ArmRef
 from shared.errors import ArmBusy, ArmRejected, HomelinkError, StoreConflict, TemporaryError
 from shared.seams import Write, WriteKind
 
@@ -17,6 +17,7 @@ from .azure_half import AzureHalf
 from .commands import Commands
 from .home_half import HomeHalf
 from .lease import Lease
+from .reading import CONNECTED, Depth, Reading
 from .services import NAMES, Services
 from .specs import CONNECTIONS
 from .unit import CONNECTION, GATEWAY, INCIDENT, LINK, STATE, GatewayRow, Unit, own_psk_name, psk_name
@@ -29,10 +30,19 @@ PSK_ALPHABET = string.ascii_letters + string.digits
 
 class Step:
     def __init__(
-        self, services: Services, agents: Agents, commands: Commands, lease: Lease, unit: Unit, now: datetime
+        self,
+        services: Services,
+        agents: Agents,
+        commands: Commands,
+        lease: Lease,
+        unit: Unit,
+        now: datetime,
+        hasty: bool = False,
     ) -> None:
+        """`hasty`: only a heartbeat asks for this step. `looked` becomes false if that was no reason to read ARM."""
         self._s, self._agents, self._commands, self._lease = services, agents, commands, lease
-        self.unit, self.now = unit, now
+        self.unit, self.now, self._hasty = unit, now, hasty
+        self.looked = True
         self._gone = False
 
     async def save(self) -> None:
@@ -47,7 +57,10 @@ class Step:
             return None
         homes = await self._homes()
         azure = AzureHalf(self._s, unit, {n for n, h in homes.items() if h.row.deleting and h.removed()})
-        observed = await self._observe(azure)
+        for home in homes.values():
+            home.render(self._end())  # from what is stored: enough to tell whether the tunnel is proven
+        reading = Reading(self._s, unit, azure, self.now)
+        observed = reading.observed if await self._observe(azure, reading, homes) else None
         await self._keys(homes)
         end = self._end()
         for home in homes.values():
@@ -56,8 +69,8 @@ class Step:
             home.decide()
         todo = plan.Plan(())
         if observed is not None:
-            todo = azure.plan(observed)
-            await azure.advance(todo, observed)
+            todo = await self._bring_along(azure, reading)
+            observed = reading.observed
             await self.save()  # the operation's URL first: what follows may fail
             for home in homes.values():
                 home.settled = home.settled and unit.state.operation is None
@@ -86,24 +99,56 @@ class Step:
             for n, r in sorted(rows.items())
         }
 
-    async def _observe(self, azure: AzureHalf) -> plan.Observed | None:
-        """None while an operation runs or ARM cannot be read: then nothing about Azure is decided in this step."""
+    async def _observe(self, azure: AzureHalf, reading: Reading, homes: dict[str, HomeHalf]) -> bool:
+        """False while an operation runs or ARM cannot be read: then nothing about Azure is decided in this step."""
         if await azure.poll():
-            return None
+            return False
+        if azure.held():
+            return reading.assume()
+        proven = {n for n, h in homes.items() if h.proven()}
+        depth = reading.depth(hasty=self._hasty and len(proven) == len(homes))
         try:
-            observed = await observe.resources(self._s, azure.refs())
-        except ArmBusy as e:
-            azure.note, azure.wake_s = f"Azure cannot be read ({e.code}): {e}", e.delay_s
-            return None
-        except ArmRejected as e:
-            azure.note = f"Azure cannot be read: {e}"
-            return None
-        by_kind = {r.kind: body for r, body in observed.items() if r.kind in (ArmKind.GATEWAY, ArmKind.PUBLIC_IP)}
-        end = render.azure_end(by_kind.get(ArmKind.GATEWAY), by_kind.get(ArmKind.PUBLIC_IP))
+            await reading.look(depth, self._to_ask(proven))
+        except (ArmBusy, ArmRejected) as e:
+            azure.unreadable(e)
+            return isinstance(e, ArmBusy) and reading.assume()
+        self.looked = depth is not Depth.NOTHING
+        self._learn_end(reading.observed)
+        return True
+
+    def _learn_end(self, observed: plan.Observed) -> None:
+        if self.unit.gateway is None:
+            return
+        refs = render.gateway_refs(self.unit.name, self.unit.gateway.spec)
+        end = render.azure_end(observed.get(refs[ArmKind.GATEWAY]), observed.get(refs[ArmKind.PUBLIC_IP]))
         if end is not None:
             update = {"public_ip": end.public_ip, "bgp_address": end.bgp_address}
             self.unit.state = self.unit.state.model_copy(update=update)
-        return observed
+
+    def _to_ask(self, proven: set[str]) -> set[ArmRef]:
+        """Connections whose status nobody can tell but ARM; a proven one is asked once more, until ARM says so too."""
+        gateway, links = self.unit.gateway, self.unit.links
+        if gateway is None:
+            return set()
+        unsure = {n for n in self.unit.connections if n not in proven or links[n].azure_status != CONNECTED}
+        return {render.connection_refs(n, gateway.spec)[ArmKind.CONNECTION] for n in unsure}
+
+    async def _bring_along(self, azure: AzureHalf, reading: Reading) -> plan.Plan:
+        """Plans, and starts what can be started: never from a list or an assumption alone."""
+        todo = azure.plan(reading.observed)
+        doubtful = [*(c.ref for c in todo.changes), *azure.keys_to_change()]
+        if azure.held():
+            reading.remember(todo)
+            return todo
+        try:
+            if await reading.confirm(doubtful):
+                todo = azure.plan(reading.observed)
+        except (ArmBusy, ArmRejected) as e:
+            azure.unreadable(e)
+        else:
+            await azure.advance(todo, reading.observed)
+        reading.remember(todo)
+        return todo
 
     def _end(self) -> render.AzureEnd | None:
         state = self.unit.state
@@ -171,8 +216,8 @@ class Step:
             if home.row.deleting and home.removed() and all(observed.get(r) is None for r in refs):
                 await self._forget_connection(name)
                 forgotten = True
-        refs = render.gateway_refs(self.unit.name, gateway.spec).values()
-        if gateway.deleting and not self.unit.connections and all(observed.get(r) is None for r in refs):
+        chain = render.gateway_chain(self.unit.name, gateway.spec)
+        if gateway.deleting and not self.unit.connections and all(observed.get(r) is None for r in chain):
             keys = [(GATEWAY, self.unit.etags[GATEWAY]), (STATE, None)]
             await self._lease.commit([Write(WriteKind.DELETE, k, etag=e) for k, e in keys])
             self._gone = forgotten = True

@@ -72,9 +72,22 @@ class Refusal(Model):
     until: datetime
 
 
+class ReadRow(Model):
+    """ARM was found to be as desired (see reading.py). `basis`: the hash of what was desired; `at`: when it was last
+    read or listed; `full`: when every resource was last read."""
+
+    basis: str
+    at: datetime
+    full: datetime
+
+
 class StateRow(Model):
+    """`last_step`: of one that looked at ARM, or tried. `arm_not_before`: ARM asked for quiet until then."""
+
     last_step: datetime | None = None
     next_wake: datetime | None = None
+    read: ReadRow | None = None
+    arm_not_before: datetime | None = None
     operation: OperationRow | None = None
     refusal: Refusal | None = None
     public_ip: str | None = None
@@ -89,11 +102,13 @@ class PinRow(Model):
 
 class LinkRow(Model):
     """`psk_version`: the vault's current; `azure_psk_version`: the one that Azure was last given.
+    `azure_status`: the connectionStatus that ARM last told.
     `applied`: the desired tunnel that the agent was last sent, which names its key by version only."""
 
     psk_name: str | None = None
     psk_version: str | None = None
     azure_psk_version: str | None = None
+    azure_status: str | None = None
     pin: PinRow | None = None
     known_address: str | None = None
     healthy_since: datetime | None = None

@@ -23,7 +23,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.resolver
 
-from shared.domain.dns import DnsView
+from shared.domain.dns import ONLY_IPV6, DnsView
 
 QUESTION_S = 3.0
 TOTAL_S = 20.0
@@ -162,7 +162,7 @@ class DnsResolver:
                 if not isinstance(response, _Answer) and response.get_rrset(
                     response.answer, name, dns.rdataclass.IN, dns.rdatatype.AAAA
                 ):
-                    return "no A record, only AAAA (IPv6)"
+                    return ONLY_IPV6
         return "no A record"
 
     async def _ask(self, server: str, name: dns.name.Name, kind: str, recurse: bool) -> dns.message.Message | _Answer:

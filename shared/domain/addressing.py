@@ -11,6 +11,8 @@ from shared.wire.commands import Transit
 
 CGNAT = IPv4Network("100.64.0.0/10")
 LINK_LOCAL = IPv4Network("169.254.0.0/16")
+APIPA = (IPv4Address("169.254.21.0"), IPv4Address("169.254.22.255"))
+"""First and last address that Azure takes for BGP over link-local addresses (Azure FAQ)."""
 POINT_TO_POINT_DEFAULT = IPv4Address("172.31.255.253")
 """Stands on the tunnel interface only and is never announced; any unused address will do."""
 
@@ -47,18 +49,50 @@ def is_public(value: IPv4Address) -> bool:
     )
 
 
+def is_reserved(prefix: IPv4Network) -> bool:
+    """Touches a range that Azure refuses in a virtual network, and nobody routes: this host, loopback, link-local,
+    Azure's own 168.63.129.16, multicast and above."""
+    ranges = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "168.63.129.16/32", "224.0.0.0/3")
+    return any(prefix.overlaps(IPv4Network(r)) for r in ranges)
+
+
 def subnet_transit_possible(azure_bgp: IPv4Address) -> bool:
     """False where Azure's address is the network or broadcast address of its /30 (the .4 of active-active gateways)."""
     block = IPv4Network((azure_bgp, 30), strict=False)
     return azure_bgp not in (block.network_address, block.broadcast_address)
 
 
+def is_apipa(value: IPv4Address) -> bool:
+    """In the part of 169.254.0.0/16 that Azure's gateways use."""
+    return APIPA[0] <= value <= APIPA[1]
+
+
+def is_usable_private(value: IPv4Address) -> bool:
+    """An address that an interface of a home may have without being seen from outside: RFC 1918 or 100.64.0.0/10."""
+    return not (
+        is_public(value)
+        or value.is_loopback
+        or value.is_multicast
+        or value.is_unspecified
+        or value in LINK_LOCAL
+        or value in IPv4Network("240.0.0.0/4")
+    )
+
+
 def transit(mode: str, azure_bgp: IPv4Address, local: IPv4Address | None) -> Transit:
-    """The transit of a tunnel. `mode` is auto, gatewaySubnet or pointToPoint. Raises ValueError where (a) cannot be."""
+    """The transit of a tunnel. `mode` is a TransitSpec's; `azure_bgp` is Azure's BGP address, in mode apipa the chosen
+    one. Raises ValueError where (a) cannot be, and for apipa without `local`.
+    """
+    if mode == "apipa":
+        if local is None:
+            raise ValueError("transit mode apipa needs spec.transit.local")
+        block = IPv4Network((azure_bgp, 30), strict=False)
+        together = {local, azure_bgp} == set(block.hosts())
+        return Transit("apipa", str(local), str(azure_bgp), 30 if together else 32)
     possible = subnet_transit_possible(azure_bgp)
     if mode == "gatewaySubnet" and not possible:
         raise ValueError(
-            f"Azure's BGP address {azure_bgp} is the end of its /30: use transit mode pointToPoint or auto"
+            f"Azure's BGP address {azure_bgp} is the end of its /30: set spec.transit.mode to auto or pointToPoint"
         )
     if mode == "gatewaySubnet" or (mode == "auto" and possible and local is None):
         block = IPv4Network((azure_bgp, 30), strict=False)

@@ -6,17 +6,20 @@ Pure: the reconciler hands in what it saw. A message says what to do next wherev
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from shared.wire.commands import DesiredTunnel
 from shared.wire.reports import TunnelHealth
 
+from . import addressing, limits
 from .arm import ArmKind
+from .dns import DnsFault, DnsView
 from .model import Model
 from .plan import Plan, is_settled, provisioning_state
 from .render import Json
+from .spec import ConnectionSpec
 
 Status = Literal["True", "False", "Unknown"]
 Verdict = tuple[Status, str, str]  # status, reason, message
@@ -48,7 +51,9 @@ class Condition(Model):
 @dataclass(frozen=True)
 class Link:
     """What is known of one Connection at one moment. `health` is None when the last heartbeat is not fresh, `resources`
-    while an operation runs. `trouble`: why there is no desired tunnel although Azure's addresses are known."""
+    while an operation runs. `trouble`: why there is no desired tunnel although Azure's addresses are known. `dns`: the
+    whole view that `resolved` comes from. `taken`: the addresses of the gateway's other Connections, by their names.
+    `wan_address`: what the firewall has on its WAN, if it says."""
 
     resources: Resources | None
     desired: DesiredTunnel | None
@@ -60,6 +65,10 @@ class Link:
     fqdn: str
     resolved: str | None
     reported_address: str | None
+    spec: ConnectionSpec | None = None
+    dns: DnsView | None = None
+    taken: Mapping[str, str] = field(default_factory=dict)
+    wan_address: str | None = None
 
 
 def transitioned(old: Iterable[Condition], verdicts: Mapping[str, Verdict], now: datetime) -> tuple[Condition, ...]:
@@ -111,6 +120,7 @@ def connection(link: Link, note: str) -> dict[str, Verdict]:
     }
     ready = _summary(verdicts)
     verdicts["AddressCurrent"] = _address(link)
+    verdicts["Recommended"] = _recommended(link)
     return {"Ready": ready, **verdicts}
 
 
@@ -241,11 +251,59 @@ def _traffic(link: Link) -> Verdict:
     return "False", "ProbeFails", f"{link.desired.probe} does not answer through the tunnel."
 
 
+_DNS_FAULTS: Mapping[DnsFault, str] = {
+    DnsFault.NOT_RESOLVED: "has no single IPv4 address that its servers agree on",
+    DnsFault.NO_ADDRESS: "has no A record: let the router's DDNS client write one",
+    DnsFault.IPV6_ONLY: "has AAAA records only, and Azure needs IPv4: let the DDNS client write an A record, and "
+    "ask the provider for a public IPv4 address if there is none (DS-Lite)",
+    DnsFault.SEVERAL_ADDRESSES: "has several A records, of which Azure takes any: leave the home's one",
+    DnsFault.PRIVATE_ADDRESS: "leads to an address that is no public one: the router that updates it is behind another "
+    "NAT (double NAT). Let the DDNS client find out the address from outside",
+    DnsFault.CGNAT: "leads into 100.64.0.0/10, which the provider shares among customers (CGNAT): let the DDNS client "
+    "find out the address from outside, or ask the provider for a public one",
+}
+
+
 def _address(link: Link) -> Verdict:
     if link.pin:
         return "True", "Pinned", f"Azure is pointed at {link.pin} until {link.fqdn} has settled."
+    fault = link.dns.fault() if link.dns else None
+    if fault is not None:
+        found = f" ({link.resolved})" if link.resolved else ""
+        note = f" ({link.dns.note})" if link.dns and link.dns.note and fault is DnsFault.NOT_RESOLVED else ""
+        return "False", fault.value, f"{link.fqdn} {_DNS_FAULTS[fault]}{found}{note}."
     if link.resolved is None:
-        return "False", "NotResolved", f"{link.fqdn} has no single IPv4 address that its servers agree on."
+        return "False", "NotResolved", f"{link.fqdn} {_DNS_FAULTS[DnsFault.NOT_RESOLVED]}."
+    for name, address in link.taken.items():
+        if address in (link.resolved, link.reported_address):
+            return "False", "Shared", f"{address} is the address of Connection {name} too, and Azure needs one for each: two homes behind one address need two gateways."  # fmt: skip  # noqa: E501
     if link.reported_address and link.reported_address != link.resolved:
         return "False", "Stale", f"{link.fqdn} says {link.resolved}, but the home now speaks from {link.reported_address}: the router has not updated DDNS."  # fmt: skip  # noqa: E501
     return "True", "Agrees", f"{link.fqdn} is {link.resolved}."
+
+
+def _recommended(link: Link) -> Verdict:
+    """What may work, but is out of the ordinary: told, and never in the way of Ready."""
+    remarks: list[tuple[str, str]] = []
+    wan = addressing.address(link.wan_address) if link.wan_address else None
+    if link.dns is not None and link.dns.fault() in (DnsFault.PRIVATE_ADDRESS, DnsFault.CGNAT):
+        remarks.append(("DoubleNat", f"{link.fqdn} leads to {link.resolved}, so there is a NAT beyond the router."))
+    elif wan is not None and wan in addressing.CGNAT:
+        remarks.append(("DoubleNat", f"The firewall's WAN has {wan}, an address that the provider shares (CGNAT)."))
+    if link.spec is not None and link.spec.mode != "ResponderOnly":
+        to = f"the firewall's WAN address {wan}" if wan else "the firewall"
+        if wan is None or not addressing.is_public(wan):
+            remarks.append(
+                (
+                    "PortForwardNeeded",
+                    f"Mode {link.spec.mode} lets Azure dial: forward UDP 500 and 4500 on the router to {to}.",
+                )
+            )
+    if link.spec is not None and not limits.MSS_USUAL.least <= link.spec.mss <= limits.MSS_USUAL.most:
+        usual = f"{limits.MSS_USUAL.least} to {limits.MSS_USUAL.most}"
+        remarks.append(
+            ("MssUnusual", f"spec.mss is {link.spec.mss}: {usual} is usual, {limits.MSS_USUAL.default} is Azure's.")
+        )
+    if not remarks:
+        return "True", "AsRecommended", "Nothing is out of the ordinary."
+    return "False", remarks[0][0], " ".join(text for _, text in remarks)

@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+
+from . import addressing
+
+ONLY_IPV6 = "no A record, only AAAA (IPv6)"
+"""What a Resolver writes into `note` when it has looked and found nothing else."""
+
+
+class DnsFault(StrEnum):
+    """Why a name does not lead Azure to the home; also the reason of the Condition AddressCurrent."""
+
+    NOT_RESOLVED = "NotResolved"
+    NO_ADDRESS = "NoAddress"
+    IPV6_ONLY = "Ipv6Only"
+    SEVERAL_ADDRESSES = "SeveralAddresses"
+    PRIVATE_ADDRESS = "PrivateAddress"
+    CGNAT = "Cgnat"
 
 
 @dataclass(frozen=True)
@@ -25,6 +42,26 @@ class DnsView:
             if votes.count(address) * 2 > len(self.authoritative):
                 return address
         return None
+
+    def fault(self) -> DnsFault | None:
+        """None: more than half of the authoritative servers give the same one public IPv4 address. NOT_RESOLVED: they
+        fail or differ, so that nothing can be said of the name itself."""
+        agreed = self.agreed()
+        if agreed is not None:
+            value = addressing.address(agreed)
+            if value is not None and value in addressing.CGNAT:
+                return DnsFault.CGNAT
+            public = value is not None and addressing.is_public(value)
+            return None if public else DnsFault.PRIVATE_ADDRESS
+        answers = [a for a in self.authoritative.values() if a is not None]
+        if self._most(sum(len(a) > 1 for a in answers)):
+            return DnsFault.SEVERAL_ADDRESSES
+        if self._most(sum(not a for a in answers)):
+            return DnsFault.IPV6_ONLY if ONLY_IPV6 in self.note else DnsFault.NO_ADDRESS
+        return DnsFault.NOT_RESOLVED
+
+    def _most(self, count: int) -> bool:
+        return count * 2 > len(self.authoritative)
 
     def settled_on(self, address: str) -> bool:
         """Every server and resolver that answered gives this one address, and at least one of each kind did."""

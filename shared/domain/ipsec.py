@@ -16,12 +16,20 @@ from shared.wire.commands import Esp, Ike
 from . import limits
 from .model import Model
 
-_WHY_NOT = {
-    "DES3": "pfSense has no 3DES since 2.5",
-    "DES": "pfSense has no DES",
-    "MD5": "pfSense has no MD5 since 2.5",
-    "None": "no protection",
+_NOT_AT_HOME = {
+    ("ikeEncryption", "DES3"): "no 3DES",
+    ("ikeEncryption", "DES"): "no DES",
+    ("ikeIntegrity", "MD5"): "no MD5",
+    ("ikeIntegrity", "GCMAES256"): "no GCM as integrity of phase 1",
+    ("ikeIntegrity", "GCMAES128"): "no GCM as integrity of phase 1",
+    ("dhGroup", "None"): "no phase 1 without a DH group",
+    ("ipsecEncryption", "DES3"): "no 3DES",
+    ("ipsecEncryption", "DES"): "no DES",
+    ("ipsecEncryption", "None"): "no ESP without encryption",
+    ("ipsecIntegrity", "MD5"): "no MD5",
+    ("pfsGroup", "PFSMM"): "no PFSMM",
 }
+"""What Azure's API knows and pfSense (2.8 and newer) has not."""
 
 
 class IpsecPolicy(Model):
@@ -38,7 +46,7 @@ class IpsecPolicy(Model):
     )
 
     def faults(self) -> list[tuple[str, str, str]]:
-        """(field, value, message) of everything that one of the ends cannot do."""
+        """(field, value, message) of everything that one of the ends cannot do; the message names the end."""
         tables = {
             "ikeEncryption": (self.ike_encryption, algorithms.IKE_ENCRYPTION),
             "ikeIntegrity": (self.ike_integrity, algorithms.IKE_INTEGRITY),
@@ -48,14 +56,19 @@ class IpsecPolicy(Model):
             "pfsGroup": (self.pfs_group, algorithms.PFS_GROUP),
         }
         faults = [
-            (field, value, f"not possible on both ends ({_WHY_NOT.get(value, 'unknown value')})")
+            (field, value, f"pfSense has {why}" if why else "Azure knows no such value")
             for field, (value, table) in tables.items()
             if value not in table
+            for why in [_NOT_AT_HOME.get((field, value))]
         ]
         gcm = algorithms.is_gcm(self.ipsec_encryption), algorithms.is_gcm(self.ipsec_integrity)
         if any(gcm) and self.ipsec_encryption != self.ipsec_integrity:
             faults.append(
-                ("ipsecIntegrity", self.ipsec_integrity, "with GCM, ipsecEncryption and ipsecIntegrity must be equal")
+                (
+                    "ipsecIntegrity",
+                    self.ipsec_integrity,
+                    "Azure wants ipsecEncryption and ipsecIntegrity equal with GCM",
+                )
             )
         return faults
 

@@ -21,17 +21,23 @@ IKE_LIFETIME_S = 28800  # fixed in Azure (FAQ)
 SA_LIFETIME = Limit(27000, 300, 172799, "s", "Azure's quick-mode default 27000, least 300 (FAQ)")
 SA_DATA_KB = 102_400_000  # Azure's default; the firewall rekeys by time
 MSS = Limit(1350, 536, 1460, "bytes", "Azure's advice for IPsec over the Internet; pfSense's field is this + 40")
+MSS_USUAL = Limit(1350, 1200, 1360, "bytes", "told in the status: above, ESP is fragmented; below, speed is lost")
 BGP_KEEPALIVE_S, BGP_HOLD_S = 60, 180  # fixed in Azure (FAQ)
 GATEWAY_SUBNET_BITS = Limit(27, 16, 27, "bits", "Azure recommends /27 or larger; smaller cannot grow later")
-PREFIXES = Limit(0, 0, 4000, "1", "the BGP session drops beyond 4,000 prefixes (FAQ)")
+ADOPTED_SUBNET_BITS = Limit(27, 16, 29, "bits", "Azure takes a /29; what we adopt is not made anew")
+PREFIXES = Limit(0, 0, 4000, "1", "of all homes of a gateway; the BGP session drops beyond 4,000 prefixes (FAQ)")
 CONNECTIONS = Limit(0, 0, 30, "1", "VpnGw1AZ-3AZ carry 30 tunnels")
+CONNECTIONS_LARGE = Limit(0, 0, 100, "1", "VpnGw4AZ and VpnGw5AZ carry 100 tunnels")
 REVERT = Limit(600, 30, 3600, "s", "commit-confirm; below 420 (one BGP hold plus reconnect) only for a lab")
 UNPIN_AFTER = Limit(
     600, 15, 86400, "s", "a pin ends after the tunnel has been healthy that long; below 600 only for a lab"
 )
 
+PLAN_DELETES, PLAN_UPDATES = 3, 6  # one Plan: what a Gateway stands on, or it and a few Connections
 LEASE_S = 60  # a reconcile step is shorter than this: it makes a handful of bounded calls and never waits
 SWEEP_S = 60  # the timer that looks at every unit, whatever messages were lost
+READ_AGAIN_S = 3600  # what no list of a cycle shows (virtual network, public address) is read that often
+ASSUMED_S = 300  # while ARM does not answer, what it last said holds that long
 APPLY_TTL_S = 3600  # an apply is declarative, so an old one is still right until a newer generation exists
 APPLY_AGAIN_S = 120  # no word of an apply for that long: issue it again (the agent recognises it by its digest)
 INITIATE_TTL_S = 120  # an old initiate would bounce a healthy tunnel

@@ -67,8 +67,9 @@ class Plan:
 def make(desired: Iterable[Desired], unwanted: Iterable[ArmRef], observed: Observed, controller: str) -> Plan:
     """Creations and updates in the given order, then deletions in the given order (dependants first)."""
     changes: list[Change] = []
-    for want in desired:
-        have = observed.get(want.ref)
+    for wanted in desired:
+        have = observed.get(wanted.ref)
+        want = _with_addresses_in_use(wanted, observed)
         if have is None:
             changes.append(Change(Action.CREATE, want.ref, want.body))
             continue
@@ -88,6 +89,32 @@ def make(desired: Iterable[Desired], unwanted: Iterable[ArmRef], observed: Obser
         elif have is not None:
             changes.append(Change(Action.DELETE, ref, {}))
     return Plan(tuple(changes))
+
+
+def _with_addresses_in_use(want: Desired, observed: Observed) -> Desired:
+    """A gateway's link-local BGP addresses are let go only when no connection uses them any more: Azure refuses it
+    before. Those that nobody wants are named with an empty list, because a field left out would not be compared."""
+    if want.ref.kind is not ArmKind.GATEWAY:
+        return want
+    bgp = want.body["properties"]["bgpSettings"]
+    kept = {e["ipconfigurationId"].lower(): e for e in bgp.get("bgpPeeringAddresses", ())}
+    have = ((observed.get(want.ref) or {}).get("properties") or {}).get("bgpSettings") or {}
+    for entry in have.get("bgpPeeringAddresses") or []:
+        if entry.get("customBgpIpAddresses"):
+            where = str(entry.get("ipconfigurationId"))
+            kept.setdefault(where.lower(), {"ipconfigurationId": where, "customBgpIpAddresses": []})
+    for ref, body in observed.items():
+        chosen = ((body or {}).get("properties") or {}).get("gatewayCustomBgpIpAddresses") or []
+        for item in chosen if ref.kind is ArmKind.CONNECTION else ():
+            where = str(item.get("ipConfigurationId"))
+            if where.lower() in kept:
+                entry = kept[where.lower()]
+                addresses = sorted({*entry["customBgpIpAddresses"], str(item.get("customBgpIpAddress"))})
+                kept[where.lower()] = {**entry, "customBgpIpAddresses": addresses}
+    if not kept:
+        return want
+    properties = {**want.body["properties"], "bgpSettings": {**bgp, "bgpPeeringAddresses": list(kept.values())}}
+    return Desired(want.ref, {**want.body, "properties": properties})
 
 
 def provisioning_state(resource: Json) -> str:
@@ -115,7 +142,8 @@ def merged(want: Desired, have: Json) -> Json:
 def differences(desired: Any, observed: Any, path: str = "") -> Iterable[Difference]:
     """Where `observed` is not as `desired` says; fields that `desired` does not name are not looked at.
 
-    A local gateway names either a FQDN or an address, so the one that is not desired must be absent.
+    A local gateway names either a FQDN or an address, so the one that is not desired must be absent. ARM keeps the
+    BGP addresses of a gateway by IP configuration, in any order.
     """
     if isinstance(desired, dict):
         have = observed if isinstance(observed, dict) else {}
@@ -124,6 +152,13 @@ def differences(desired: Any, observed: Any, path: str = "") -> Iterable[Differe
         for one, other in (("fqdn", "gatewayIpAddress"), ("gatewayIpAddress", "fqdn")):
             if one in desired and have.get(other):
                 yield Difference(f"{path}.{other}", have[other], None)
+    elif path.endswith("bgpPeeringAddresses") and isinstance(desired, list):
+        have_listed = observed if isinstance(observed, list) else []
+        listed = {str(x.get("ipconfigurationId", "")).lower(): x for x in have_listed if isinstance(x, dict)}
+        for item in desired:
+            custom = listed.get(item["ipconfigurationId"].lower(), {}).get("customBgpIpAddresses")
+            instance = item["ipconfigurationId"].rpartition("/")[2]
+            yield from differences(item["customBgpIpAddresses"], custom, f"{path}[{instance}].customBgpIpAddresses")
     elif isinstance(desired, list) and desired and isinstance(desired[0], dict) and "name" in desired[0]:
         have_named = observed if isinstance(observed, list) else []
         named = {str(x.get("name", "")).lower(): x for x in have_named if isinstance(x, dict)}

@@ -136,6 +136,6 @@ def _while_pinned(s: Situation, pin: Pin, now: datetime) -> Decision:
     if s.healthy_since is None or (left := s.healthy_since + settled - now) > timedelta():
         left_s = settled.total_seconds() if s.healthy_since is None else left.total_seconds()
         return Wait(min(left_s, limits.SWEEP_S), "healthy, not for long enough to end the pin")
-    if s.agrees_since is None or now - s.agrees_since < min(quiet, settled):
+    if s.agrees_since is None or now - s.agrees_since < quiet:
         return Wait(pace, "resolvers do not all answer the new address yet")
     return Act(Rung.UNPIN, f"healthy for {s.spec.unpin_after_seconds} s and every resolver answers {pin.address}")

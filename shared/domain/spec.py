@@ -37,7 +37,8 @@ class VirtualNetwork(Model):
 
 
 class GatewaySpec(Model):
-    """Tenant and subscription stand here because a controller may serve several."""
+    """Tenant and subscription stand here because a controller may serve several. `generation` follows from the SKU
+    unless set. `activeActive`: two instances, each with a public and a BGP address of its own."""
 
     tenant_id: str = Field(pattern=UUID)
     subscription_id: str = Field(pattern=UUID)
@@ -45,11 +46,14 @@ class GatewaySpec(Model):
     location: str = Field(pattern=r"^[a-z0-9]{3,40}$")
     virtual_network: VirtualNetwork
     sku: str = "VpnGw1AZ"
+    generation: Literal["Generation1", "Generation2"] | None = None
+    active_active: bool = False
     asn: int = Field(65515, ge=1, le=4294967294)
 
 
 class Home(Model):
-    """`bgpAddress` is the firewall's LAN address. Only `prefixes` are advertised to Azure."""
+    """`bgpAddress` is the firewall's LAN address, in transit mode apipa `transit.local`. Only `prefixes` are advertised
+    to Azure."""
 
     asn: int = Field(ge=1, le=4294967294)
     bgp_address: str
@@ -57,10 +61,13 @@ class Home(Model):
 
 
 class TransitSpec(Model):
-    """Which addresses stand on the tunnel interface; `local` only with pointToPoint (default: derived) or apipa."""
+    """Which addresses stand on the tunnel interface. `local`: with pointToPoint (default: derived), and with apipa,
+    which also needs `remote`, Azure's end. `remoteSecond` is that of an active-active gateway's second instance."""
 
-    mode: Literal["auto", "gatewaySubnet", "pointToPoint"] = "auto"
+    mode: Literal["auto", "gatewaySubnet", "pointToPoint", "apipa"] = "auto"
     local: str | None = None
+    remote: str | None = None
+    remote_second: str | None = None
 
 
 class PskSpec(Model):

@@ -239,6 +239,36 @@ async def test_the_pre_shared_key_never_comes_back(world: World, caplog: pytest.
     assert PSK not in repr(found) + repr(await world.arm.get(world.link)) + caplog.text + repr(world.arm)
 
 
+async def test_a_list_is_of_one_kind_in_one_group(world: World) -> None:
+    async def names(group: str, kind: ArmKind) -> list[str]:
+        return [str(item["name"]) for item in await world.arm.list(world.subscription, group, kind)]
+
+    assert [await names("rg", kind) for kind in ArmKind] == [[]] * 5, "there is no such group"
+    await world.with_gateway()
+    assert await names("rg", ArmKind.LOCAL_GATEWAY) == []
+    await world.arm.ensure_resource_group(world.subscription, "other", LOCATION)
+    for group, name in (("rg", "home"), ("rg", "home2"), ("other", "elsewhere")):
+        await world.done(await world.arm.put(world.ref(ArmKind.LOCAL_GATEWAY, name, group), home_body()))
+    assert sorted(await names("RG", ArmKind.LOCAL_GATEWAY)) == ["home", "home2"]
+    assert await names("other", ArmKind.LOCAL_GATEWAY) == ["elsewhere"]
+    kinds = (ArmKind.VIRTUAL_NETWORK, ArmKind.PUBLIC_IP, ArmKind.GATEWAY, ArmKind.CONNECTION)
+    assert [await names("rg", kind) for kind in kinds] == [["vnet"], ["pip"], ["gw"], []]
+
+
+async def test_a_list_tells_what_get_tells_but_no_key_and_no_status(world: World) -> None:
+    await world.with_connection()
+    for ref in (world.gateway, world.home, world.link):
+        [listed] = await world.arm.list(world.subscription, "rg", ref.kind)
+        found = await world.arm.get(ref)
+        assert found is not None and not {"sharedKey", "connectionStatus"} & set(listed["properties"])
+        found["properties"].pop("connectionStatus", None)
+        assert listed == found and PSK not in repr(listed)
+    started = await world.arm.put(world.home, home_body("198.51.100.99"))
+    [early] = await world.arm.list(world.subscription, "rg", ArmKind.LOCAL_GATEWAY)
+    assert early["properties"]["provisioningState"] == "Updating"
+    await world.done(started)
+
+
 async def test_one_write_at_a_time_on_a_gateway(world: World) -> None:
     await world.with_connection()
     started = await world.arm.set_shared_key(world.link, PSK)

@@ -8,7 +8,7 @@ on request. It is not the lab's ARM: no packets, no timing model, only the rules
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from shared.errors import ArmBusy, ArmRejected, PermanentError
 from shared.seams import ArmKind, ArmRef, Clock, Json, Operation, OperationState, Started
+from tests.fakes.arm_records import Request, Running, Script
 from tests.fakes.arm_rules import TAKES_S, bgp_settings, masked, references
 
 T = TypeVar("T")
@@ -23,43 +24,11 @@ T = TypeVar("T")
 HOST = "https://management.invalid"
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked, secrets masked. `verb` is the seam's method name."""
-
-    verb: str
-    target: str
-    body: Json | None = None
-    outcome: str = "ok"
-
-
-@dataclass
-class _Operation:
-    url: str
-    ref: ArmRef
-    verb: str
-    ends_at: datetime
-    polls_left: int | None
-    state: OperationState = OperationState.RUNNING
-    fail: tuple[str, str] | None = None
-    gone: bool = False
-
-
-@dataclass
-class _Script:
-    verb: str
-    kind: ArmKind | None
-    error: Exception | None = None
-    after: bool = False
-    operation_error: tuple[str, str] | None = None
-    operation_gone: bool = False
-
-
 @dataclass
 class _World:
     groups: set[tuple[str, str]] = field(default_factory=set)
     resources: dict[str, Json] = field(default_factory=dict)
-    operations: dict[str, _Operation] = field(default_factory=dict)
+    operations: dict[str, Running] = field(default_factory=dict)
     shared_keys: dict[str, str] = field(default_factory=dict, repr=False)
     asns: dict[str, int] = field(default_factory=dict)
     count: int = 0
@@ -76,7 +45,8 @@ class FakeArm:
         self.retry_after_s = 10.0
         self._clock = clock
         self._world = _World()
-        self._scripts: list[_Script] = []
+        self._scripts: list[Script] = []
+        self._quiet: tuple[datetime, float] | None = None
 
     # -- the seam
 
@@ -87,6 +57,17 @@ class FakeArm:
 
     async def get(self, ref: ArmRef) -> Json | None:
         return self._call("get", ref, ref.id(), None, lambda: self.resource(ref))
+
+    async def list(self, subscription: str, resource_group: str, kind: ArmKind) -> Sequence[Json]:
+        every = ArmRef(subscription, resource_group, kind, "")
+
+        def act() -> list[Json]:
+            found = [copy.deepcopy(r) for i, r in self._world.resources.items() if i.startswith(_id(every))]
+            for item in found:
+                item["properties"].pop("connectionStatus", None)
+            return found
+
+        return self._call("list", every, every.id().rstrip("/"), None, act)
 
     async def put(self, ref: ArmRef, body: Json) -> Started:
         return self._call("put", ref, ref.id(), body, lambda: self._put(ref, copy.deepcopy(body)))
@@ -121,15 +102,19 @@ class FakeArm:
 
     def fail_next(self, verb: str, error: Exception, kind: ArmKind | None = None, after: bool = False) -> None:
         """The next call of `verb` (of that kind) raises `error`; with `after`, it takes effect, answer lost."""
-        self._scripts.append(_Script(verb, kind, error=error, after=after))
+        self._scripts.append(Script(verb, kind, error=error, after=after))
 
     def fail_next_operation(self, verb: str, code: str, message: str = "", kind: ArmKind | None = None) -> None:
         """The next operation that `verb` starts ends Failed with this code."""
-        self._scripts.append(_Script(verb, kind, operation_error=(code, message or code)))
+        self._scripts.append(Script(verb, kind, operation_error=(code, message or code)))
 
     def lose_next_operation(self, verb: str, kind: ArmKind | None = None) -> None:
         """The URL of the next operation that `verb` starts answers 404; the operation itself goes on."""
-        self._scripts.append(_Script(verb, kind, operation_gone=True))
+        self._scripts.append(Script(verb, kind, operation_gone=True))
+
+    def throttle(self, for_s: float, retry_after_s: float) -> None:
+        """For so long every call is refused, with 429 and this Retry-After."""
+        self._quiet = (self._clock.now() + timedelta(seconds=for_s), retry_after_s)
 
     def finish_all(self) -> None:
         """Every running operation ends now."""
@@ -146,6 +131,10 @@ class FakeArm:
         """Somebody else changes the resource behind the control plane's back."""
         change(self._world.resources[_id(ref)])
 
+    def remove(self, ref: ArmRef) -> None:
+        """Somebody else deletes the resource behind the control plane's back."""
+        del self._world.resources[_id(ref)]
+
     def set_connection_status(self, ref: ArmRef, status: str) -> None:
         """Unknown, Connecting, Connected or NotConnected."""
         self._world.resources[_id(ref)]["properties"]["connectionStatus"] = status
@@ -158,10 +147,10 @@ class FakeArm:
         self._settle()
         return copy.deepcopy(self._world.resources.get(_id(ref)))
 
-    def writes(self) -> list[Request]:
-        return [r for r in self.requests if r.verb not in ("get", "poll")]
+    def writes(self) -> Sequence[Request]:
+        return [r for r in self.requests if r.verb not in ("get", "list", "poll")]
 
-    def running(self) -> list[str]:
+    def running(self) -> Sequence[str]:
         self._settle()
         return [f"{o.verb} {o.ref.id()}" for o in self._world.operations.values() if o.state is OperationState.RUNNING]
 
@@ -174,6 +163,8 @@ class FakeArm:
             self._scripts.remove(script)
         outcome = "ok"
         try:
+            if self._quiet and self._clock.now() < self._quiet[0]:
+                raise ArmBusy("The request is being throttled.", self._quiet[1], "SubscriptionRequestsThrottled")
             if script and script.error and not script.after:
                 raise script.error
             answer = act()
@@ -183,11 +174,11 @@ class FakeArm:
             outcome = type(e).__name__
             raise
         finally:
-            self.requests.append(Request(verb, target, masked(body), outcome))
+            self.requests.append(Request(verb, target, masked(body), outcome, self._clock.now()))
         return answer
 
     @staticmethod
-    def _of(script: _Script, ref: ArmRef | None) -> bool:
+    def _of(script: Script, ref: ArmRef | None) -> bool:
         return script.kind is None or (ref is not None and ref.kind is script.kind)
 
     def _put(self, ref: ArmRef, body: Json) -> Started:
@@ -293,7 +284,7 @@ class FakeArm:
             f"/operations/{self._world.count:08d}?api-version=2026-03-01"
         )
         ends = self._clock.now() + timedelta(seconds=self.takes_s[f"{verb} {ref.kind.value}"])
-        operation = _Operation(url, ref, verb, ends, self.polls)
+        operation = Running(url, ref, verb, ends, self.polls)
         for script in [s for s in self._scripts if s.verb == verb and not s.error and self._of(s, ref)][:1]:
             self._scripts.remove(script)
             operation.fail, operation.gone = script.operation_error, script.operation_gone
@@ -318,7 +309,7 @@ class FakeArm:
             if operation.polls_left is None and operation.ends_at <= self._clock.now():
                 self._finish(operation)
 
-    def _finish(self, operation: _Operation) -> None:
+    def _finish(self, operation: Running) -> None:
         if operation.state is not OperationState.RUNNING:
             return
         operation.state = OperationState.FAILED if operation.fail else OperationState.SUCCEEDED

@@ -82,6 +82,18 @@ async def test_a_seeded_resource_is_there_and_was_nobodys_request() -> None:
     assert len(arm.requests) == 1
 
 
+async def test_a_throttled_arm_refuses_everything_for_a_while() -> None:
+    arm, clock = await world()
+    arm.throttle(60, retry_after_s=20)
+    for call in (arm.get(VNET), arm.list("sub", "rg", VNET.kind), arm.put(VNET, BODY)):
+        with pytest.raises(ArmBusy) as busy:
+            await call
+        assert (busy.value.delay_s, busy.value.locked) == (20, False)
+    assert arm.resource(VNET) is None and {r.outcome for r in arm.requests[1:]} == {"ArmBusy"}
+    clock.advance(60)
+    assert await arm.get(VNET) is None and arm.requests[-1].at == clock.now()
+
+
 async def test_somebody_may_write_in_between() -> None:
     store = FakeStore()
     etags = await store.transact("rows", "p", [Write(WriteKind.INSERT, "lease", {"owner": "a"})])

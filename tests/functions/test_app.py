@@ -29,6 +29,7 @@ HTTP = {
     "put_psk": ("PUT", "connections/{name}/psk", "function"),
     "delete_connection": ("DELETE", "connections/{name}", "function"),
     "post_token": ("POST", "agents/{name}/token", "function"),
+    "openapi": ("GET", "openapi.json", "anonymous"),
     "enrol": ("POST", "agents/enrol", "anonymous"),
     "heartbeat": ("POST", "agents/{agent}/heartbeat", "anonymous"),
     "queue_grant": ("POST", "agents/{agent}/queue", "anonymous"),

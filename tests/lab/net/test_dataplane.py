@@ -188,6 +188,12 @@ async def test_resets_and_removal(net: Network, plane: NetDataPlane) -> None:
     assert "gw-home-link" not in await namespaces()
     await plane.drop_gateway("gw")
     assert (await run("ip", "netns", "pids", "az")).split() == []
+    assert not await net.ping(None, hand.GATEWAY.public_ip)
+
+    await plane.set_gateway(hand.GATEWAY)
+    await plane.set_connection(hand.connection())
+    await home.charon.terminate("hand")
+    assert await home.charon.initiate("hand") is None
 
 
 async def test_a_key_or_a_policy_can_be_changed_on_a_living_connection(net: Network, plane: NetDataPlane) -> None:

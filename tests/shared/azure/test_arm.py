@@ -23,7 +23,7 @@ from azure.core.credentials import AccessToken
 from shared.azure.arm import AzureArm, without_secrets
 from shared.azure.calls import Http
 from shared.azure.settings import AzureSettings
-from shared.errors import ArmBusy, ArmRejected, TemporaryError
+from shared.errors import ArmBusy, ArmRejected, PermanentError, TemporaryError
 from shared.seams import ArmKind, ArmRef
 
 TOKEN = "s3cret-bearer-token"
@@ -227,6 +227,55 @@ async def test_the_body_comes_back_in_rests_names_and_unknown_ones_are_kept(scri
     }
     scripted.answers(200, body)
     assert await scripted.arm.get(LINK) == without_secrets(body)
+
+
+async def test_every_page_of_a_list_is_read_and_no_key_kept(scripted: Scripted) -> None:
+    def item(name: str) -> dict[str, Any]:
+        return {"name": name, "properties": {"connectionType": "IPsec", "sharedKey": PSK}}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "page" in request.query:
+            return web.json_response({"value": [item("b"), item("c")]})
+        return web.json_response({"value": [item("a")], "nextLink": f"{scripted.url}{request.path}?page=2"})
+
+    scripted.answer = answer
+    found = await scripted.arm.list("sub", "rg", ArmKind.CONNECTION)
+    assert [i["name"] for i in found] == ["a", "b", "c"] and PSK not in repr(found)
+    path = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.Network/connections"
+    assert [(m, p) for m, p, _ in scripted.seen] == [("GET", path)] * 2
+
+
+@pytest.mark.parametrize("where", ["https://localhost:{port}/next", "http://127.0.0.1:{port}/next", "https://x.test/"])
+async def test_a_next_page_elsewhere_does_not_get_the_token(scripted: Scripted, where: str) -> None:
+    link = where.format(port=scripted.url.rpartition(":")[2])
+    scripted.answers(200, {"value": [], "nextLink": link})
+    with pytest.raises(PermanentError, match="next page"):
+        await scripted.arm.list("sub", "rg", ArmKind.GATEWAY)
+    assert len(scripted.seen) == 1
+
+
+async def test_a_list_that_is_refused_on_its_second_page_is_no_list(scripted: Scripted) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "page" in request.query:
+            return web.json_response(error("TooManyRequests"), status=429, headers={"Retry-After": "17"})
+        return web.json_response({"value": [], "nextLink": f"{scripted.url}{request.path}?page=2"})
+
+    scripted.answer = answer
+    with pytest.raises(ArmBusy) as busy:
+        await scripted.arm.list("sub", "rg", ArmKind.GATEWAY)
+    assert (busy.value.delay_s, busy.value.locked) == (17, False)
+
+
+@pytest.mark.parametrize(("code", "known"), [("ResourceGroupNotFound", True), ("SubscriptionNotFound", False)])
+async def test_a_list_of_no_group_is_empty_but_not_of_no_subscription(
+    scripted: Scripted, code: str, known: bool
+) -> None:
+    scripted.answers(404, error(code))
+    if known:
+        assert await scripted.arm.list("sub", "rg", ArmKind.GATEWAY) == []
+        return
+    with pytest.raises(ArmRejected):
+        await scripted.arm.list("sub", "rg", ArmKind.GATEWAY)
 
 
 def test_secrets_are_removed_wherever_they_are() -> None:

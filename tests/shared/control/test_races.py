@@ -44,10 +44,10 @@ class Racing(World):
         seams = {"arm": self.arm, "store": self.store, "queue": self.queue, "vault": self.vault}
         return build(replace(self.services, **{s: fault.around(s, seam) for s, seam in seams.items()}))
 
-    async def step(self, unit: str, due: datetime | None = None) -> None:
+    async def step(self, unit: str, due: datetime | None = None, reason: str = "") -> None:
         self.steps += 1
         self.rounds.append([])
-        both = [self.instance(n).reconciler.step(unit, due) for n in ("a", "b")]
+        both = [self.instance(n).reconciler.step(unit, due, reason) for n in ("a", "b")]
         results = await asyncio.gather(*both, return_exceptions=True)
         held = [r for r in results if isinstance(r, LeaseHeld)]
         self.held += len(held)
@@ -92,9 +92,9 @@ class Sleeping(World):
     def written(self) -> int:
         return sum(table == UNITS for table, _, _ in self.store.transactions)
 
-    async def step(self, unit: str, due: datetime | None = None) -> None:
+    async def step(self, unit: str, due: datetime | None = None, reason: str = "") -> None:
         try:
-            await super().step(unit, due)
+            await super().step(unit, due, reason)
         finally:
             if self.late is not None and self.late < 0:
                 self.late += self.written()

@@ -168,7 +168,7 @@ async def test_drift_is_corrected_and_a_foreign_subnet_kept(world: World) -> Non
         vnet["properties"]["addressSpace"]["addressPrefixes"].append("10.1.0.0/16")
 
     world.arm.edit(REFS[ArmKind.VIRTUAL_NETWORK], edit)
-    await world.run(180)
+    await world.run(3600 + 180)  # no list of a cycle shows it
     vnet = world.arm.resource(REFS[ArmKind.VIRTUAL_NETWORK])["properties"]
     assert vnet["addressSpace"]["addressPrefixes"] == ["10.0.0.0/16"]
     assert "theirs" in [s["name"] for s in vnet["subnets"]]

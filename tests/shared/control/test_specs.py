@@ -25,6 +25,8 @@ def world() -> World:
 
 def gateway(name: str = "hub", **spec: Any) -> dict[str, Any]:
     document = changed(GATEWAY, "metadata.name", name)
+    if name != "hub":  # Azure allows one VPN gateway in each virtual network
+        document = changed(document, "spec.virtualNetwork.name", f"vnet-{name}")
     document["spec"] |= spec
     return document
 

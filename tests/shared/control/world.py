@@ -92,6 +92,7 @@ class Agent:
         probes = tuple(replace(p, ok=works) for p in self.tunnel.probes)
         child = replace(self.tunnel.child, installed=works, installed_s=0.0)
         self.tunnel = replace(self.tunnel, probes=probes, child=child)
+        self.world.azure_sees("Connected" if works else "NotConnected")
 
     def breaks(self) -> None:
         """Nothing goes through, but SA and BGP still look alive."""
@@ -196,12 +197,12 @@ class World:
         if connection is not None:
             await self.app.specs.put_connection("home", parse.connection(connection))
 
-    async def step(self, unit: str, due: datetime | None = None) -> None:
+    async def step(self, unit: str, due: datetime | None = None, reason: str = "") -> None:
         """One step of a process that may die of it; LeaseHeld as from the reconciler."""
         self.steps += 1
         self.fault.active = True
         try:
-            await self.app.reconciler.step(unit, due)
+            await self.app.reconciler.step(unit, due, reason)
         finally:
             self.fault.active = False
 
@@ -237,7 +238,7 @@ class World:
         while (message := self.queue.receive(RECONCILE)) is not None:
             data = json.loads(message.text)
             try:
-                await self.step(data["unit"], datetime.fromisoformat(data["due"]))
+                await self.step(data["unit"], datetime.fromisoformat(data["due"]), data["reason"])
             except LeaseHeld as e:
                 await wake_unit(self.services, data["unit"], data["reason"], e.delay_s)
             self.queue.delete(RECONCILE, message)
@@ -283,6 +284,15 @@ class World:
         if self._resolved[0] != lng["etag"]:
             self._resolved = (lng["etag"], self.resolver.last.agreed())
         return properties.get("gatewayIpAddress") or self._resolved[1]
+
+    def azure_sees(self, status: str) -> None:
+        """What ARM says of the connection from now on, if there is one."""
+        from shared.domain import render
+        from shared.domain.arm import ArmKind
+
+        ref = render.connection_refs("home", parse.gateway(GATEWAY).spec)[ArmKind.CONNECTION]
+        if self.arm.resource(ref) is not None:
+            self.arm.set_connection_status(ref, status)
 
     async def joined(self) -> None:
         """Gateway and Connection made, tunnel proven."""

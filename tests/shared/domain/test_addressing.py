@@ -81,7 +81,7 @@ def test_the_ends_of_a_slash_30_leave_only_point_to_point(azure: str) -> None:
     found = addressing.transit("auto", IPv4Address(azure), None)
     assert (found.mode, found.remote, found.prefix_length) == ("pointToPoint", azure, 32)
     assert found.local == str(addressing.POINT_TO_POINT_DEFAULT)
-    with pytest.raises(ValueError, match="use transit mode pointToPoint"):
+    with pytest.raises(ValueError, match="auto or pointToPoint"):
         addressing.transit("gatewaySubnet", IPv4Address(azure), None)
 
 
@@ -101,3 +101,77 @@ def test_auto_always_finds_a_transit(azure: IPv4Address) -> None:
         assert {local, azure} == set(block.hosts())
     else:
         assert azure in (block.network_address, block.broadcast_address)
+
+
+@pytest.mark.parametrize(
+    ("local", "remote", "length"),
+    [
+        ("169.254.21.2", "169.254.21.1", 30),
+        ("169.254.21.1", "169.254.21.2", 30),
+        ("169.254.21.5", "169.254.21.2", 32),
+        ("169.254.21.4", "169.254.21.5", 32),
+        ("169.254.22.2", "169.254.21.1", 32),
+    ],
+)
+def test_apipa_is_a_slash_30_where_both_are_its_hosts(local: str, remote: str, length: int) -> None:
+    found = addressing.transit("apipa", IPv4Address(remote), IPv4Address(local))
+    assert (found.mode, found.local, found.remote, found.prefix_length) == ("apipa", local, remote, length)
+
+
+def test_apipa_needs_an_address_at_home() -> None:
+    with pytest.raises(ValueError, match=r"transit\.local"):
+        addressing.transit("apipa", IPv4Address("169.254.21.1"), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("169.254.20.255", False),
+        ("169.254.21.0", True),
+        ("169.254.21.255", True),
+        ("169.254.22.0", True),
+        ("169.254.22.255", True),
+        ("169.254.23.0", False),
+    ],
+)
+def test_the_range_of_apipa(text: str, inside: bool) -> None:
+    assert addressing.is_apipa(IPv4Address(text)) is inside
+
+
+@pytest.mark.parametrize(
+    ("text", "usable"),
+    [
+        ("10.0.0.1", True),
+        ("172.31.255.253", True),
+        ("192.168.1.1", True),
+        ("100.64.0.1", True),
+        ("8.8.8.8", False),
+        ("127.0.0.1", False),
+        ("169.254.21.1", False),
+        ("224.0.0.5", False),
+        ("240.0.0.1", False),
+        ("0.0.0.0", False),
+    ],
+)
+def test_usable_private(text: str, usable: bool) -> None:
+    assert addressing.is_usable_private(IPv4Address(text)) is usable
+
+
+@pytest.mark.parametrize(
+    ("text", "reserved"),
+    [
+        ("0.0.0.0/8", True),
+        ("127.0.0.0/24", True),
+        ("169.254.21.0/24", True),
+        ("168.63.129.0/24", True),
+        ("224.0.0.0/4", True),
+        ("240.0.0.0/8", True),
+        ("128.0.0.0/1", True),
+        ("10.0.0.0/8", False),
+        ("100.64.0.0/10", False),
+        ("168.63.128.0/24", False),
+        ("223.0.0.0/8", False),
+    ],
+)
+def test_reserved(text: str, reserved: bool) -> None:
+    assert addressing.is_reserved(IPv4Network(text)) is reserved

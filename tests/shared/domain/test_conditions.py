@@ -11,6 +11,7 @@ import pytest
 from shared.domain import conditions, parse, render
 from shared.domain.arm import ArmKind
 from shared.domain.conditions import Condition, Link
+from shared.domain.dns import ONLY_IPV6, DnsFault, DnsView
 from shared.domain.plan import Action, Change, Plan
 from shared.domain.render import AzureEnd
 from shared.wire.commands import DesiredTunnel, SecretRef
@@ -132,10 +133,56 @@ CASES = [
 ]
 
 
+ONE = ("198.51.100.23",)
+
+
+def named(*answer: str, note: str = "", **changes: Any) -> Link:
+    """Both authoritative servers say the same."""
+    view = DnsView("home.homelink.test", {"a": answer, "b": answer}, {}, 60, note)
+    return replace(FINE, dns=view, resolved=view.agreed(), **changes)
+
+
+def with_spec(path: str, value: Any, **changes: Any) -> Link:
+    return replace(FINE, spec=parse.connection(changed(CONNECTION, path, value)).spec, **changes)
+
+
+CASES += [
+    ("AddressCurrent", named(*ONE), "True", "Agrees"),
+    ("AddressCurrent", named(*ONE, reported_address=OTHER), "False", "Stale"),
+    ("AddressCurrent", named(), "False", "NoAddress"),
+    ("AddressCurrent", named(note=ONLY_IPV6), "False", "Ipv6Only"),
+    ("AddressCurrent", named(HOME, OTHER), "False", "SeveralAddresses"),
+    ("AddressCurrent", named("192.168.178.2"), "False", "PrivateAddress"),
+    ("AddressCurrent", named("100.64.3.4"), "False", "Cgnat"),
+    ("AddressCurrent", named("100.64.3.4", pin=HOME), "True", "Pinned"),
+    ("AddressCurrent", replace(named(), dns=DnsView("h", {"a": None}, {}, 0, "SERVFAIL")), "False", "NotResolved"),
+    ("AddressCurrent", replace(named(), dns=DnsView("h", {"a": ONE, "b": (OTHER,)}, {}, 0)), "False", "NotResolved"),
+    ("AddressCurrent", named(*ONE, taken={"office": HOME}), "False", "Shared"),
+    ("AddressCurrent", named(*ONE, reported_address=OTHER, taken={"office": OTHER}), "False", "Shared"),
+    ("AddressCurrent", named(*ONE, taken={"office": OTHER}), "True", "Agrees"),
+    ("Recommended", FINE, "True", "AsRecommended"),
+    ("Recommended", with_spec("spec.mss", 1350), "True", "AsRecommended"),
+    ("Recommended", with_spec("spec.mss", 1200), "True", "AsRecommended"),
+    ("Recommended", with_spec("spec.mss", 1360), "True", "AsRecommended"),
+    ("Recommended", with_spec("spec.mss", 1199), "False", "MssUnusual"),
+    ("Recommended", with_spec("spec.mss", 1361), "False", "MssUnusual"),
+    ("Recommended", with_spec("spec.mode", "ResponderOnly", wan_address="192.168.178.2"), "True", "AsRecommended"),
+    ("Recommended", with_spec("spec.mode", "Default"), "False", "PortForwardNeeded"),
+    ("Recommended", with_spec("spec.mode", "InitiatorOnly", wan_address="192.168.178.2"), "False", "PortForwardNeeded"),
+    ("Recommended", with_spec("spec.mode", "InitiatorOnly", wan_address=HOME), "True", "AsRecommended"),
+    ("Recommended", named("192.168.178.2"), "False", "DoubleNat"),
+    ("Recommended", named("100.64.3.4"), "False", "DoubleNat"),
+    ("Recommended", named(*ONE, wan_address="100.64.3.4"), "False", "DoubleNat"),
+    ("Recommended", named(*ONE, wan_address="192.168.178.2"), "True", "AsRecommended"),
+]
+APART = ("AddressCurrent", "Recommended")
+"""Conditions that do not make a Connection unready."""
+
+
 @pytest.mark.parametrize(("kind", "link", "status", "reason"), CASES, ids=[f"{c[0]} {c[3]}" for c in CASES])
 def test_each_cause_has_its_reason(kind: str, link: Link, status: str, reason: str) -> None:
     assert verdict(kind, link) == (status, reason)
-    if status != "True" and kind != "AddressCurrent":
+    if status != "True" and kind not in APART:
         assert verdict("Ready", link)[0] != "True", "nothing is ready while something lacks"
 
 
@@ -147,6 +194,31 @@ def test_ready_tells_the_first_cause() -> None:
 
 def test_an_address_that_dns_lags_behind_does_not_make_a_working_tunnel_unready() -> None:
     assert verdict("Ready", replace(FINE, reported_address=OTHER)) == ("True", "Verified")
+
+
+def test_every_fault_of_a_name_has_its_own_words_and_names_what_was_found() -> None:
+    told = {f: conditions._DNS_FAULTS[f] for f in DnsFault}
+    assert len(set(told.values())) == len(DnsFault)
+    assert "100.64.3.4" in conditions.connection(named("100.64.3.4"), "")["AddressCurrent"][2]
+    failed = replace(named(), dns=DnsView("h", {"a": None}, {}, 0, "SERVFAIL"))
+    assert "SERVFAIL" in conditions.connection(failed, "")["AddressCurrent"][2]
+
+
+def test_remarks_never_stand_in_the_way_of_ready_and_are_told_together() -> None:
+    link = with_spec("spec", {**CONNECTION["spec"], "mss": 1400, "mode": "Default"}, wan_address="192.168.178.2")
+    found = conditions.connection(link, "")
+    assert found["Ready"][:2] == ("True", "Verified")
+    assert all(word in found["Recommended"][2] for word in ("1400", "4500", "192.168.178.2"))
+
+
+def test_a_transit_that_cannot_be_is_told_where_it_was_asked_for() -> None:
+    """What render.tunnel refuses becomes the message of FirewallReady."""
+    spec = parse.connection(changed(CONNECTION, "spec.transit", {"mode": "gatewaySubnet"})).spec
+    with pytest.raises(ValueError, match=r"10\.0\.1\.4") as refused:
+        render.tunnel("home", "ID", spec, GW, AzureEnd("203.0.113.10", "10.0.1.4"), SecretRef("psk-ID", "v1"))
+    link = replace(FINE, desired=None, trouble=str(refused.value))
+    status, reason, message = conditions.connection(link, "")["FirewallReady"]
+    assert (status, reason) == ("False", "Impossible") and "pointToPoint" in message
 
 
 def test_without_a_probe_traffic_is_not_judged() -> None:

@@ -82,6 +82,46 @@ def test_what_pfsense_has_not_cannot_be_asked_for(table: dict[str, Any]) -> None
         assert any(v == value for _, v, _ in faults), (field, value)
 
 
+PHASES = {
+    "ike": (("ike_encryption", "ike_integrity", "dh_group"), ("ikeEncryption", "ikeIntegrity", "dhGroup")),
+    "esp": (("ipsec_encryption", "ipsec_integrity", "pfs_group"), ("ipsecEncryption", "ipsecIntegrity", "pfsGroup")),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_whole_map_is_accepted_and_rendered_or_refused_by_field_and_end(table: dict[str, Any], phase: str) -> None:
+    """Every combination of all values that Azure's API knows, those included that pfSense has not."""
+    fields, paths = PHASES[phase]
+    recorded = {x["azure"]: normal(x["swanctl"]) for x in table[phase]}
+    counted = 0
+    for values in itertools.product(*(table[f] for f in fields)):
+        policy = IpsecPolicy(**dict(zip(fields, values, strict=True)))
+        faults = policy.faults()
+        name = "/".join(values)
+        if name in recorded:
+            ike, esp = policy.to_ike(), policy.to_esp()
+            rendered = (
+                algorithms.ike_proposal(ike.encryption, ike.integrity, ike.dh_group)
+                if phase == "ike"
+                else algorithms.esp_proposal(esp.encryption, esp.integrity, esp.pfs_group)
+            )
+            assert faults == [] and normal(rendered) == recorded[name]
+            assert [policy.to_arm()[p] for p in paths] == list(values)
+            counted += 1
+            continue
+        lacking = {p for f, p, v in zip(fields, paths, values, strict=True) if table[f][v] is None}
+        assert faults and lacking <= {f for f, _, _ in faults} <= set(paths), name
+        for field, value, message in faults:
+            assert value == values[paths.index(field)]
+            assert message.startswith(("Azure", "pfSense"))
+        assert {f for f, _, message in faults if message.startswith("pfSense")} == lacking
+    assert counted == len(recorded)
+
+
+def test_a_value_that_nobody_has_is_azures_to_refuse() -> None:
+    assert IpsecPolicy(dh_group="DHGroup99").faults() == [("dhGroup", "DHGroup99", "Azure knows no such value")]
+
+
 @pytest.mark.parametrize(
     ("encryption", "integrity"),
     [("GCMAES256", "SHA256"), ("AES256", "GCMAES256"), ("GCMAES256", "GCMAES128"), ("GCMAES128", "SHA1")],

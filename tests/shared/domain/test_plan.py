@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.domain import parse, plan, render
 from shared.domain.arm import ArmKind, ArmRef
 from shared.domain.plan import Action
-from tests.examples import CONNECTION, GATEWAY
+from tests.examples import CONNECTION, GATEWAY, changed
 
 RECORDED = Path(__file__).parents[4] / "shared/data/azure/key_exchanges.json"
 GW = parse.gateway(GATEWAY).spec
@@ -279,3 +279,102 @@ JSONISH = st.recursive(
 def test_any_answer_can_be_compared(observed: Any) -> None:
     for want in WANTED:
         assert list(plan.differences(want.body, observed)), "nothing made at random is what we want"
+
+
+def apipa(remote: str) -> list[render.Desired]:
+    """The same gateway with its home in transit mode apipa."""
+    document = changed(CONNECTION, "spec.transit", {"mode": "apipa", "local": "169.254.21.2", "remote": remote})
+    spec = parse.connection(changed(document, "spec.home.bgpAddress", "169.254.21.2")).spec
+    made = render.gateway_resources("hub", GW, "ctl", [spec])
+    return [*made, *render.connection_resources("home", spec, "hub", GW, "ctl", None)]
+
+
+DEFAULT = f"{REFS[ArmKind.GATEWAY].id()}/ipConfigurations/default"
+
+
+def with_addresses(*gateway: str, connection: str | None) -> dict[ArmRef, dict[str, Any] | None]:
+    """What ARM has: the gateway's link-local addresses, and the one that the connection uses. Ids in ARM's own case."""
+    observed = as_arm_has_it()
+    for kind, edit in (
+        (
+            ArmKind.GATEWAY,
+            {
+                "bgpSettings": {
+                    "asn": 65515,
+                    "bgpPeeringAddress": "10.0.1.30",
+                    "bgpPeeringAddresses": [
+                        {
+                            "ipconfigurationId": DEFAULT.upper(),
+                            "defaultBgpIpAddresses": ["10.0.1.30"],
+                            "customBgpIpAddresses": list(gateway),
+                        }
+                    ],
+                }
+            },
+        ),
+        (
+            ArmKind.CONNECTION,
+            {
+                "gatewayCustomBgpIpAddresses": [
+                    {"ipConfigurationId": DEFAULT.upper(), "customBgpIpAddress": connection}
+                ]
+                if connection
+                else []
+            },
+        ),
+    ):
+        body = observed[REFS[kind]]
+        assert body is not None
+        body["properties"] |= edit
+    lng = observed[REFS[ArmKind.LOCAL_GATEWAY]]
+    assert lng is not None
+    if connection:
+        lng["properties"]["bgpSettings"]["bgpPeeringAddress"] = "169.254.21.2"
+    return observed
+
+
+def custom(found: plan.Plan) -> list[str]:
+    [change] = [c for c in found.changes if c.ref.kind is ArmKind.GATEWAY]
+    assert change.action is Action.UPDATE
+    [entry] = change.body["properties"]["bgpSettings"]["bgpPeeringAddresses"]
+    assert [d.path for d in change.differences] == [
+        "properties.bgpSettings.bgpPeeringAddresses["
+        + entry["ipconfigurationId"].rpartition("/")[2]
+        + "].customBgpIpAddresses"
+    ]
+    return list(entry["customBgpIpAddresses"])
+
+
+def test_the_gateway_gets_a_link_local_address_before_a_connection_uses_it() -> None:
+    found = plan.make(apipa("169.254.21.1"), [], as_arm_has_it(), "ctl")
+    assert [c.ref.kind for c in found.changes] == [ArmKind.GATEWAY, ArmKind.LOCAL_GATEWAY, ArmKind.CONNECTION]
+    assert custom(found) == ["169.254.21.1"]
+    done = with_addresses("169.254.21.1", connection="169.254.21.1")
+    assert plan.make(apipa("169.254.21.1"), [], done, "ctl").changes == ()
+
+
+def test_an_address_in_use_is_kept_until_the_connection_has_another() -> None:
+    want = apipa("169.254.21.5")
+    observed = with_addresses("169.254.21.1", connection="169.254.21.1")
+    assert custom(plan.make(want, [], observed, "ctl")) == ["169.254.21.1", "169.254.21.5"]
+    observed = with_addresses("169.254.21.1", "169.254.21.5", connection="169.254.21.1")
+    assert [c.ref.kind for c in plan.make(want, [], observed, "ctl").changes] == [ArmKind.CONNECTION]
+    observed = with_addresses("169.254.21.1", "169.254.21.5", connection="169.254.21.5")
+    assert custom(plan.make(want, [], observed, "ctl")) == ["169.254.21.5"]
+
+
+def test_addresses_that_nobody_wants_any_more_go_after_the_connection_let_go() -> None:
+    observed = with_addresses("169.254.21.1", connection="169.254.21.1")
+    found = plan.make(WANTED, [], observed, "ctl")
+    assert [c.ref.kind for c in found.changes] == [ArmKind.LOCAL_GATEWAY, ArmKind.CONNECTION]
+    observed = with_addresses("169.254.21.1", connection=None)
+    assert custom(plan.make(WANTED, [], observed, "ctl")) == []
+    assert plan.make(WANTED, [], with_addresses(connection=None), "ctl").changes == ()
+
+
+def test_a_second_instance_needs_its_address_first() -> None:
+    two = render.gateway_resources("hub", parse.gateway(changed(GATEWAY, "spec.activeActive", True)).spec, "ctl")
+    found = plan.make(two, [], {}, "ctl")
+    assert [(c.action, c.ref.name) for c in found.changes] == [
+        (Action.CREATE, n) for n in ("vnet-hub", "hub-pip", "hub-pip2", "hub")
+    ]

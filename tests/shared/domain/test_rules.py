@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain import limits, parse, rules
+from shared.domain import limits, parse, rules, rules_gateway, rules_home, rules_tunnel
 from shared.domain.problem import Problem
 from shared.domain.spec import ConnectionSpec
 from tests.examples import CONNECTION, GATEWAY, changed
@@ -21,9 +21,22 @@ def of_gateway(document: dict[str, Any]) -> list[Problem]:
     return rules.gateway_problems(parse.gateway(document).spec)
 
 
-def of_connection(document: dict[str, Any], **others: dict[str, Any]) -> list[Problem]:
+def of_connection(
+    document: dict[str, Any], gateway: dict[str, Any] = GATEWAY, elsewhere: Any = None, **others: dict[str, Any]
+) -> list[Problem]:
     specs: dict[str, ConnectionSpec] = {n.replace("_", "-"): parse.connection(d).spec for n, d in others.items()}
-    return rules.connection_problems("home", parse.connection(document).spec, parse.gateway(GATEWAY).spec, specs)
+    far = {n: parse.connection(d).spec for n, d in (elsewhere or {}).items()}
+    spec, of_gateway_ = parse.connection(document).spec, parse.gateway(gateway).spec
+    return rules.connection_problems("home", spec, of_gateway_, specs, far)
+
+
+def apipa(local: str | None = "169.254.21.2", remote: str | None = "169.254.21.1", **more: Any) -> dict[str, Any]:
+    """The home in transit mode apipa, speaking BGP from its end."""
+    transit = {"mode": "apipa", "local": local, "remote": remote, **more}
+    return changed(changed(CONNECTION, "spec.transit", transit), "spec.home.bgpAddress", local or "169.254.21.2")
+
+
+TWO_INSTANCES = changed(GATEWAY, "spec.activeActive", True)
 
 
 def other_home() -> dict[str, Any]:
@@ -64,10 +77,22 @@ GATEWAY_BAD = [
         f"{NET}.subnets",
         subnets(("front", "10.0.0.0/24"), ("back", "10.0.0.0/25")),
     ),
+    ("sku-generation", "spec.generation", "spec.generation", "Generation2"),
+    ("prefix-unusable", f"{NET}.addressSpace[1]", f"{NET}.addressSpace", ["10.0.0.0/16", "169.254.0.0/16"]),
+    ("subnet-overlap", f"{NET}.addressSpace[1]", f"{NET}.addressSpace", ["10.0.0.0/16", "10.0.8.0/24"]),
+    (
+        "subnet-name-twice",
+        f"{NET}.subnets[1].name",
+        f"{NET}.subnets",
+        subnets(("front", "10.0.2.0/24"), ("Front", "10.0.3.0/24")),
+    ),
     ("gateway-subnet-twice", f"{NET}.subnets[0].name", f"{NET}.subnets", subnets(("gatewaysubnet", "10.0.2.0/24"))),
 ]
 
 GATEWAY_GOOD = [
+    ("spec.generation", "Generation1"),
+    ("spec.activeActive", True),
+    (f"{NET}.addressSpace", ["10.0.0.0/16", "168.63.0.0/17"]),
     ("spec.sku", "VpnGw5AZ"),
     ("spec.asn", 65515),
     ("spec.asn", 64512),
@@ -80,6 +105,13 @@ GATEWAY_GOOD = [
     (f"{NET}.subnets", subnets(("GatewaySubnet2", "10.0.1.32/27"))),
     (f"{NET}.subnets", []),
 ]
+
+
+def at(bgp_address: str) -> dict[str, Any]:
+    return {**CONNECTION["spec"]["home"], "bgpAddress": bgp_address}
+
+
+POINT = {**CONNECTION["spec"], "transit": {"mode": "pointToPoint"}}
 
 CONNECTION_BAD = [
     ("fqdn-form", "spec.fqdn", "spec.fqdn", "home"),
@@ -94,6 +126,9 @@ CONNECTION_BAD = [
     ("asn-same", "spec.home.asn", "spec.home.asn", 65515),
     ("asn-reserved", "spec.home.asn", "spec.home.asn", 8075),
     ("asn-reserved", "spec.home.asn", "spec.home.asn", 65535),
+    ("asn-reserved", "spec.home.asn", "spec.home.asn", 65520),
+    ("prefix-unusable", "spec.home.prefixes[0]", "spec.home.prefixes", ["224.0.0.0/4"]),
+    ("prefix-unusable", "spec.home.prefixes[1]", "spec.home.prefixes", ["192.168.1.0/24", "169.254.21.0/24"]),
     ("prefix-form", "spec.home.prefixes[0]", "spec.home.prefixes", ["192.168.1.1/24"]),
     ("prefix-default", "spec.home.prefixes[0]", "spec.home.prefixes", ["0.0.0.0/0"]),
     ("prefix-overlap", "spec.home.prefixes[0]", "spec.home.prefixes", ["10.0.5.0/24"]),
@@ -108,6 +143,27 @@ CONNECTION_BAD = [
     ("bgp-address-unusable", "spec.home.bgpAddress", "spec.home.bgpAddress", "224.0.0.5"),
     ("bgp-address-unusable", "spec.home.bgpAddress", "spec.home.bgpAddress", "0.0.0.0"),
     ("bgp-address-transit", "spec.home.bgpAddress", "spec.transit", {"local": "192.168.1.1"}),
+    ("bgp-address-transit", "spec.home.bgpAddress", "spec", {**POINT, "home": at("172.31.255.253")}),
+    ("bgp-address-not-transit", "spec.home.bgpAddress", "spec", {**apipa()["spec"], "home": at("192.168.1.1")}),
+    ("bgp-address-not-transit", "spec.home.bgpAddress", "spec", {**apipa()["spec"], "home": at("169.254.21.1")}),
+    ("transit-remote", "spec.transit.remote", "spec.transit", {"remote": "10.0.1.30"}),
+    (
+        "transit-remote",
+        "spec.transit.remoteSecond",
+        "spec.transit",
+        {"mode": "pointToPoint", "remoteSecond": "10.0.1.5"},
+    ),
+    ("transit-unusable", "spec.transit.local", "spec.transit", {"local": "169.254.21.2"}),
+    ("transit-unusable", "spec.transit.local", "spec.transit", {"local": "127.0.0.1"}),
+    ("transit-unusable", "spec.transit.local", "spec.transit", {"mode": "pointToPoint", "local": "198.51.100.23"}),
+    ("apipa-incomplete", "spec.transit.remote", "spec", apipa(remote=None)["spec"]),
+    ("apipa-range", "spec.transit.local", "spec", apipa("169.254.20.255")["spec"]),
+    ("apipa-range", "spec.transit.remote", "spec", apipa(remote="169.254.23.0")["spec"]),
+    ("apipa-range", "spec.transit.remote", "spec", apipa(remote="10.0.1.30")["spec"]),
+    ("apipa-range", "spec.transit.remote", "spec", apipa(remote="169.254.21")["spec"]),
+    ("apipa-shared", "spec.transit.remote", "spec", apipa(remote="169.254.21.2")["spec"]),
+    ("apipa-second", "spec.transit.remoteSecond", "spec", apipa(remoteSecond="169.254.22.1")["spec"]),
+    ("apipa-home-initiates", "spec.mode", "spec", {**apipa()["spec"], "mode": "InitiatorOnly"}),
     ("ipsec-policy", "spec.ipsec.ikeEncryption", "spec.ipsec", {"ikeEncryption": "DES3"}),
     ("ipsec-policy", "spec.ipsec.ipsecIntegrity", "spec.ipsec", {"ipsecIntegrity": "SHA256"}),
     ("address-form", "spec.transit.local", "spec.transit", {"local": "x"}),
@@ -122,6 +178,12 @@ CONNECTION_BAD = [
 ]
 
 CONNECTION_GOOD = [
+    ("spec", apipa()["spec"]),
+    ("spec", apipa("169.254.21.0", "169.254.22.255")["spec"]),
+    ("spec", {**apipa()["spec"], "mode": "Default"}),
+    ("spec", {**CONNECTION["spec"], "home": at("172.31.255.253")}),
+    ("spec.mode", "InitiatorOnly"),
+    ("spec.transit", {"mode": "pointToPoint"}),
     ("spec.fqdn", "home.example.net."),
     ("spec.fqdn", "_x.a-b.net"),
     ("spec.fqdn", "a" * 63 + ".net"),
@@ -187,6 +249,183 @@ def test_two_homes_that_do_not_get_along(code: str, change: dict[str, Any]) -> N
     assert "office" in found[0].message
 
 
+FOREIGN = [
+    ("bgp-address-foreign", "192.168.2.7", ["192.168.1.0/24"], {}),
+    ("prefix-holds-peer", "192.168.1.1", ["192.168.0.0/23"], {"bgpAddress": "192.168.0.1"}),
+]
+
+
+@pytest.mark.parametrize(("code", "mine", "prefixes", "theirs"), FOREIGN)
+def test_a_bgp_address_belongs_to_its_own_home(code: str, mine: str, prefixes: list[str], theirs: Any) -> None:
+    office = other_home()
+    office["spec"]["home"] |= theirs
+    home = changed(CONNECTION, "spec.home", {"asn": 65010, "bgpAddress": mine, "prefixes": prefixes})
+    found = of_connection(home, office=office)
+    assert [p.rule for p in found] == [code] and "office" in found[0].message
+    office["spec"]["agent"] = "home-fw"
+    office["spec"]["home"]["asn"] = 65010
+    assert of_connection(home, office=office) == [], "one firewall has one LAN address, whatever it serves"
+
+
+def apipa_office(local: str, remote: str) -> dict[str, Any]:
+    office = other_home()
+    office["spec"]["transit"] = {"mode": "apipa", "local": local, "remote": remote}
+    office["spec"]["home"]["bgpAddress"] = local
+    return office
+
+
+@pytest.mark.parametrize(
+    ("local", "remote", "path"),
+    [
+        ("169.254.21.2", "169.254.22.1", "spec.transit.local"),
+        ("169.254.22.2", "169.254.21.1", "spec.transit.remote"),
+        ("169.254.21.1", "169.254.22.1", "spec.transit.remote"),
+    ],
+)
+def test_apipa_addresses_are_unique_on_a_gateway(local: str, remote: str, path: str) -> None:
+    found = of_connection(apipa(), office=apipa_office(local, remote))
+    assert ("apipa-shared", path) in [(p.rule, p.path) for p in found]
+    assert of_connection(apipa(), office=apipa_office("169.254.21.6", "169.254.21.5")) == []
+
+
+def test_with_two_instances_azure_has_two_apipa_addresses() -> None:
+    both = apipa(remoteSecond="169.254.22.1")
+    assert of_connection(both, TWO_INSTANCES) == []
+    found = of_connection(apipa(), TWO_INSTANCES)
+    assert [(p.rule, p.path) for p in found] == [("apipa-incomplete", "spec.transit.remoteSecond")]
+    found = of_connection(apipa(remoteSecond="169.254.21.1"), TWO_INSTANCES)
+    assert [(p.rule, p.path) for p in found] == [("apipa-shared", "spec.transit.remoteSecond")]
+
+
+def test_with_two_instances_the_transit_is_not_in_the_gateway_subnet() -> None:
+    found = of_connection(changed(CONNECTION, "spec.transit", {"mode": "gatewaySubnet"}), TWO_INSTANCES)
+    assert [(p.rule, p.path) for p in found] == [("transit-active-active", "spec.transit.mode")]
+    for mode in ("auto", "pointToPoint"):
+        assert of_connection(changed(CONNECTION, "spec.transit", {"mode": mode}), TWO_INSTANCES) == []
+    crowded = changed(TWO_INSTANCES, f"{NET}.addressSpace", ["10.0.0.0/16", "172.31.0.0/16"])
+    found = of_connection(CONNECTION, crowded)
+    assert [(p.rule, p.value) for p in found] == [("transit-in-vnet", "172.31.255.253")], "the default counts as well"
+
+
+def test_a_firewall_that_serves_two_gateways() -> None:
+    far = other_home()
+    far["spec"] |= {"gateway": "other-hub", "agent": "home-fw", "transit": {"local": "172.31.0.1"}}
+    home = changed(CONNECTION, "spec.transit", {"local": "172.31.0.1"})
+    assert [p.rule for p in of_connection(home, elsewhere={"far": far})] == ["asn-per-firewall", "transit-shared"]
+    far["spec"]["home"]["asn"] = 65010
+    far["spec"]["transit"]["local"] = "172.31.0.5"
+    assert of_connection(home, elsewhere={"far": far}) == []
+    far["spec"] |= {"agent": "far-fw", "transit": {"local": "172.31.0.1"}}
+    far["spec"]["home"]["asn"] = 65011
+    assert of_connection(home, elsewhere={"far": far}) == [], "another firewall's addresses do not matter"
+
+
+@pytest.mark.parametrize(
+    ("sku", "generation", "fits"),
+    [
+        ("VpnGw1AZ", "Generation1", True),
+        ("VpnGw1AZ", "Generation2", False),
+        ("VpnGw2AZ", "Generation1", True),
+        ("VpnGw2AZ", "Generation2", True),
+        ("VpnGw3AZ", "Generation1", True),
+        ("VpnGw3AZ", "Generation2", True),
+        ("VpnGw4AZ", "Generation1", False),
+        ("VpnGw4AZ", "Generation2", True),
+        ("VpnGw5AZ", "Generation1", False),
+        ("VpnGw5AZ", "Generation2", True),
+    ],
+)
+def test_every_pair_of_sku_and_generation(sku: str, generation: str, fits: bool) -> None:
+    found = of_gateway(changed(changed(GATEWAY, "spec.sku", sku), "spec.generation", generation))
+    assert [p.rule for p in found] == ([] if fits else ["sku-generation"])
+    assert of_gateway(changed(GATEWAY, "spec.sku", sku)) == []
+
+
+def test_one_gateway_in_a_virtual_network() -> None:
+    spec = parse.gateway(GATEWAY).spec
+    same = parse.gateway(changed(GATEWAY, f"{NET}.name", "VNET-hub")).spec
+    other = parse.gateway(changed(GATEWAY, f"{NET}.name", "vnet-2")).spec
+    group = parse.gateway(changed(GATEWAY, "spec.resourceGroup", "rg-2")).spec
+    found = rules.gateway_problems(spec, {"second": same})
+    assert [(p.rule, p.path) for p in found] == [("network-shared", f"{NET}.name")] and "second" in found[0].message
+    assert rules.gateway_problems(spec, {"second": other, "third": group}) == []
+
+
+ADOPTED = [("spec.sku", "VpnGw1"), (f"{NET}.gatewaySubnet", "10.0.1.0/28"), (f"{NET}.gatewaySubnet", "10.0.1.0/29")]
+
+
+@pytest.mark.parametrize(("field", "value"), ADOPTED)
+def test_what_exists_may_be_adopted_with_a_finding(field: str, value: str) -> None:
+    spec = parse.gateway(changed(GATEWAY, field, value)).spec
+    assert rules.gateway_problems(spec, adopted=True) == []
+    assert rules.gateway_problems(spec) == rules.gateway_findings(spec) != []
+
+
+@pytest.mark.parametrize(("field", "value"), [("spec.sku", "Basic"), (f"{NET}.gatewaySubnet", "10.0.1.0/30")])
+def test_not_everything_that_exists_may_be_adopted(field: str, value: str) -> None:
+    assert len(rules.gateway_problems(parse.gateway(changed(GATEWAY, field, value)).spec, adopted=True)) == 1
+
+
+IMMUTABLE = [
+    ("spec.tenantId", "33333333-3333-3333-3333-333333333333"),
+    ("spec.subscriptionId", "33333333-3333-3333-3333-333333333333"),
+    ("spec.resourceGroup", "rg-2"),
+    ("spec.location", "northeurope"),
+    (f"{NET}.name", "vnet-2"),
+    (f"{NET}.gatewaySubnet", "10.0.2.0/27"),
+    ("spec.activeActive", True),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), IMMUTABLE)
+def test_what_cannot_be_changed(field: str, value: Any) -> None:
+    old, new = parse.gateway(GATEWAY).spec, parse.gateway(changed(GATEWAY, field, value)).spec
+    assert [(p.rule, p.path) for p in rules.change_problems(old, new)] == [("immutable", field)]
+    assert rules.change_problems(old, old) == []
+
+
+def test_a_sku_is_changed_within_its_generation() -> None:
+    def changing(before: tuple[str, str | None], after: tuple[str, str | None]) -> list[str]:
+        specs = [changed(changed(GATEWAY, "spec.sku", s), "spec.generation", g) for s, g in (before, after)]
+        return [p.rule for p in rules.change_problems(*(parse.gateway(s).spec for s in specs))]
+
+    assert changing(("VpnGw1AZ", None), ("VpnGw2AZ", None)) == ["generation-change"]
+    assert changing(("VpnGw1AZ", None), ("VpnGw2AZ", "Generation1")) == []
+    assert changing(("VpnGw2AZ", None), ("VpnGw2AZ", "Generation1")) == ["generation-change"]
+    assert changing(("VpnGw2AZ", None), ("VpnGw5AZ", "Generation2")) == []
+
+
+@pytest.mark.parametrize("value", ["a" * 16, "!" * 128, "Az09}|{_.,:;=+*&%$#@", "0123456789abcdef"])
+def test_a_key_that_both_ends_take(value: str) -> None:
+    assert rules.psk_problems(value) == []
+
+
+@pytest.mark.parametrize("bad", ["", "a" * 15, "a" * 129, *(f"0123456789abcdef{c}" for c in " -~\n\té\x7f\0")])
+def test_a_key_that_one_end_does_not_take_is_refused_without_showing_it(bad: str) -> None:
+    found = rules.psk_problems(bad)
+    assert [p.rule for p in found] == ["psk-form"] and (not bad or bad not in str(found[0]))
+
+
+SEED_TRAPS = [
+    ("the transit address as BGP peer", "spec.home.bgpAddress", "10.0.1.29", "bgp-address-in-vnet"),
+    ("Azure's own BGP address", "spec.home.bgpAddress", "10.0.1.30", "bgp-address-in-vnet"),
+    ("the public address as BGP peer", "spec.home.bgpAddress", "198.51.100.23", "bgp-address-public"),
+    ("Azure's ASN at home", "spec.home.asn", 65515, "asn-same"),
+]
+
+
+def test_the_seed_works() -> None:
+    """pfSense at 192.168.178.2 behind a FRITZ!Box, LAN 192.168.1.0/24, Azure 10.0.0.0/16, transit in the subnet."""
+    home = changed(CONNECTION, "spec.transit", {"mode": "gatewaySubnet"})
+    assert of_gateway(GATEWAY) == [] and of_connection(home) == []
+
+
+@pytest.mark.parametrize(("trap", "field", "value", "code"), SEED_TRAPS, ids=[t[0] for t in SEED_TRAPS])
+def test_the_traps_of_the_seed(trap: str, field: str, value: Any, code: str) -> None:
+    home = changed(CONNECTION, "spec.transit", {"mode": "gatewaySubnet"})
+    assert [p.rule for p in of_connection(changed(home, field, value))] == [code], trap
+
+
 def test_one_firewall_with_one_asn_may_have_two_tunnels() -> None:
     office = other_home()
     office["spec"]["agent"] = "home-fw"
@@ -194,7 +433,7 @@ def test_one_firewall_with_one_asn_may_have_two_tunnels() -> None:
     assert of_connection(CONNECTION, office=office) == []
 
 
-def test_a_gateway_carries_thirty() -> None:
+def test_a_gateway_carries_thirty_or_a_hundred() -> None:
     def homes(count: int) -> dict[str, Any]:
         made = {}
         for n in range(count):
@@ -208,18 +447,43 @@ def test_a_gateway_carries_thirty() -> None:
             made[f"h{n}"] = one
         return made
 
-    most = limits.CONNECTIONS.most
-    assert of_connection(CONNECTION, **homes(most - 1)) == []
-    assert [p.rule for p in of_connection(CONNECTION, **homes(most))] == ["too-many"]
+    for sku, most in (("VpnGw3AZ", limits.CONNECTIONS.most), ("VpnGw4AZ", limits.CONNECTIONS_LARGE.most)):
+        gateway = changed(GATEWAY, "spec.sku", sku)
+        assert of_connection(CONNECTION, gateway, **homes(most - 1)) == []
+        assert [p.rule for p in of_connection(CONNECTION, gateway, **homes(most))] == ["too-many"]
 
 
-def test_every_rule_of_the_module_is_tested() -> None:
-    """A code that stands in rules.py and in no table above fails here."""
-    tree = ast.parse(Path(rules.__file__).read_text())
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Problem"]
+def test_all_homes_of_a_gateway_announce_four_thousand_prefixes() -> None:
+    others = {}
+    for n in range(20):
+        one = other_home()
+        one["spec"] |= {"agent": f"fw-{n}", "fqdn": f"h{n}.homelink.test"}
+        prefixes = [f"192.168.{n + 10}.{i}/32" for i in range(200)]
+        one["spec"]["home"] = {"asn": 65010, "bgpAddress": f"192.168.{n + 10}.1", "prefixes": prefixes}
+        others[f"h{n}"] = one
+    assert [(p.rule, p.path) for p in of_connection(CONNECTION, **others)] == [
+        ("too-many-prefixes", "spec.home.prefixes")
+    ]
+    others["h0"]["spec"]["home"]["prefixes"].pop()
+    assert of_connection(CONNECTION, **others) == []
+
+
+ELSEWHERE = {
+    *("too-many", "too-many-prefixes", "network-shared", "immutable", "generation-change", "psk-form"),
+    *("transit-active-active", "transit-shared"),
+}
+"""Rules that need more than one document or field, with a test of their own above."""
+
+
+def test_every_rule_is_tested() -> None:
+    """A code that stands in a module of rules and in no table above fails here."""
+    calls = []
+    for module in (rules_gateway, rules_home, rules_tunnel):
+        tree = ast.parse(Path(str(module.__file__)).read_text())
+        calls += [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Problem"]
     codes = {c.args[2].value for c in calls if isinstance(c.args[2], ast.Constant)}
-    tested = {row[0] for row in [*GATEWAY_BAD, *CONNECTION_BAD, *TWO_HOMES]} | {"too-many"}
-    assert len(calls) > 20 and codes == tested
+    tested = {row[0] for row in [*GATEWAY_BAD, *CONNECTION_BAD, *TWO_HOMES, *FOREIGN]} | ELSEWHERE
+    assert len(calls) > 40 and codes == tested
 
 
 def test_all_problems_of_a_document_at_once() -> None:
