@@ -1,7 +1,7 @@
 """Carries out journalled commands against the firewall, each as if once.
 
 An `apply` stays in `current/` until the driver's commit-confirm has ended one way or the other, so its result tells
-the truth; other commands go on meanwhile. Confirmation (DESIGN section 6): the firewall answers, every session that
+the truth; other commands go on meanwhile. Confirmation (docs/agent.md): the firewall answers, every session that
 was up before is up, the changed tunnels' own SA and BGP where their command says that the Azure end is ready, and the
 control plane was heard from since. With the control plane lost, the changed tunnels being up is enough.
 """

@@ -2,7 +2,7 @@
 
 A row is one entity: its JSON cut into the properties d0..dn, as a string property ends at 32 Ki characters. Keys are
 escaped, since the service refuses some characters and its client libraries mangle others. Every write, even a single
-one, is an entity-group transaction: one path to test, and the fencing of DESIGN section 2 rests on it.
+one, is an entity-group transaction: one path to test, and the fencing of docs/architecture.md rests on it.
 A transaction whose answer was lost may have happened: the caller's next try then meets a StoreConflict and reads again.
 """
 

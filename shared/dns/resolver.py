@@ -2,7 +2,7 @@
 
 The authoritative servers are found through the recursive ones (zone by SOA, servers by NS, addresses by A) and each is
 asked directly without recursion, as a cache may be a TTL behind the address change that this project is about. That
-trusts the recursive resolvers for the delegation only; DESIGN section 5 never acts on DNS alone. Nothing here raises
+trusts the recursive resolvers for the delegation only; a repair never acts on DNS alone. Nothing here raises
 for what DNS answers: a broken zone is something to report, not an error.
 """
 

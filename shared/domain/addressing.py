@@ -1,6 +1,6 @@
 """IPv4 arithmetic of the subject: prefixes, the transit of a tunnel, which addresses mean what.
 
-Source of the transit modes: DESIGN section 4; Azure's BGP address is an argument because it is read from ARM.
+The transit modes are described in docs/reference.md; Azure's BGP address is an argument because it is read from ARM.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The rules of a document and of documents together; each yields Problems, so that a user sees all of them at once.
 
-A rule says the path, the value, a stable code, what is wrong, and the remedy. Sources: DESIGN section 4 and the Azure
+A rule says the path, the value, a stable code, what is wrong, and the remedy. Sources: docs/reference.md and the Azure
 documents it cites. Types and simple bounds are already done by spec.py when these run. The rules themselves stand in
 rules_gateway.py, rules_home.py and rules_tunnel.py; this module is what others call.
 """

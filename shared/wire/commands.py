@@ -75,7 +75,7 @@ class Esp:
 
 @dataclass(frozen=True)
 class Transit:
-    """Addresses on the tunnel interface; see DESIGN section 4. `remote` is Azure's BGP address except in mode apipa."""
+    """Addresses on the tunnel interface (docs/reference.md). `remote` is Azure's BGP address except in mode apipa."""
 
     mode: Literal["gatewaySubnet", "pointToPoint", "apipa"]
     local: str
