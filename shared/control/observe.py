@@ -14,6 +14,7 @@ from shared.domain.dns import DnsView
 from shared.errors import ArmBusy, HomelinkError
 from shared.seams import Json
 from shared.wire.decode import from_plain
+from shared.wire.errors import WireError
 from shared.wire.reports import Heartbeat, TunnelHealth
 
 from .agents import Agents
@@ -75,4 +76,8 @@ async def agent(agents: Agents, name: str, now: datetime) -> AgentSeen:
         return AgentSeen(agent_id)
     heard = datetime.fromisoformat(data["heard"])
     fresh = (now - heard).total_seconds() <= limits.HEARTBEAT_FRESH_S
-    return AgentSeen(agent_id, heard, str(data["source"]), from_plain(Heartbeat, data["report"]), fresh)
+    try:
+        report = from_plain(Heartbeat, data["report"])
+    except WireError:
+        return AgentSeen(agent_id, heard)  # stored by another version; the next heartbeat replaces it
+    return AgentSeen(agent_id, heard, str(data["source"]), report, fresh)

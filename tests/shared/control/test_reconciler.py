@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from shared.control.agents import HEALTH
 from shared.control.lease import Lease
-from shared.control.services import RECONCILE, UNITS
+from shared.control.services import AGENTS, RECONCILE, UNITS
 from shared.control.unit import STATE, IncidentRow, to_data
 from shared.domain import parse, render
 from shared.domain.arm import ArmKind
@@ -340,3 +341,16 @@ async def test_a_name_that_was_reused_while_the_forgetting_step_slept_keeps_its_
     assert (await world.app.specs.get_connection("home")).generation == 1
     assert [r.key for r in await world.app.agents.served("home-fw")] == ["home"]
     await world.until(world.ready, 600)
+
+
+async def test_a_report_that_this_version_cannot_read_does_not_stop_the_unit(world: World) -> None:
+    await world.joined()
+    row = await world.store.get(AGENTS, world.agent.id, HEALTH)
+    assert row is not None
+    unreadable = {**row.data, "report": {"v": 99}}
+    await world.store.transact(AGENTS, world.agent.id, [Write(WriteKind.REPLACE, HEALTH, unreadable, row.etag)])
+    world.agent.alive = False
+    await world.run(120)
+    assert (await world.conditions())["Ready"][0] != "True"
+    world.agent.alive = True
+    await world.until(world.ready, 120)
