@@ -30,6 +30,7 @@ from lab.azure.plumbing import Plumbing
 from lab.azure.pool import AddressPool
 from lab.azure.provider import World
 from lab.azure.resolver import DnsResolver, Resolver
+from lab.azure.router import Router
 from lab.azure.statelog import StateLog
 from lab.azure.storage import StorageConfig, StorageFront
 from lab.azure.store import Store
@@ -103,7 +104,8 @@ class LabAzure:
         """
         identity = IdentityEndpoint(self.tokens, self.config.identity_header)
         app = web.Application(client_max_size=4 * 1024 * 1024)
-        app.add_routes(Arm(self._world, self.tokens, self.clock, self.metrics, self.faults).routes())
+        router = Router(self._world, self.config.tenant, self.clock, self.metrics, self.faults)
+        app.add_routes(Arm(router, self.tokens).routes())
         app.add_routes(Control(self.clock, self.metrics, self._log, self.faults).routes())
         app.add_routes(identity.routes())
         vault = KeyVault(self.tokens, self.config.vault_resource, self._new_id, self._wall)
