@@ -20,6 +20,7 @@ from agent.core import PAUSE_FILE, Agent
 from agent.errors import AgentError, ConfigError
 from agent.firewall.contract import Firewall
 from agent.firewall.linux import driver as linux_driver
+from agent.firewall.pfsense import driver as pfsense_driver
 from agent.identity import Identity
 from agent.journal import Journal
 from agent.log import StderrLog
@@ -144,11 +145,15 @@ def _status(args: argparse.Namespace) -> int:
 def _revert(args: argparse.Namespace) -> int:
     settings = config.load(args.config)
     files = DiskFiles(settings.state)
+    if settings.driver != "linux":
+        raise ConfigError("`revert` is for the linux driver; the timer of the others runs on the firewall")
     linux_driver.build(settings, files, SystemClock(), SystemRandom()).rollback(only=args.id)
     return 0
 
 
 def _firewall(settings: Config, files: DiskFiles, clock: SystemClock, random: SystemRandom) -> Firewall:
+    if settings.driver == "pfsense":
+        return pfsense_driver.build(settings, clock, random)
     return linux_driver.build(settings, files, clock, random)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from agent.errors import ConfigError
 from agent.limits import Timing
 
 DEFAULT_PATH = "/etc/homelink/agent.toml"
 DEFAULT_STATE = "/var/lib/homelink"
+DRIVERS = ("linux", "pfsense")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,22 @@ class LinuxSettings:
 
 
 @dataclass(frozen=True)
+class PfSenseSettings:
+    """`url` empty: the agent runs on the firewall itself. `ca` or `fingerprint` (SHA-256, hex) say which certificate is
+    the firewall's. The credentials were read from files that only their owner can read; they are in no repr. `wan` is
+    the friendly name of the interface, `merge_bgp` the consent to join a BGP that runs already."""
+
+    url: str = ""
+    ca: str | None = None
+    fingerprint: str | None = None
+    api_key: str = field(default="", repr=False)
+    user: str = ""
+    password: str = field(default="", repr=False)
+    wan: str = "wan"
+    merge_bgp: bool = False
+
+
+@dataclass(frozen=True)
 class Config:
     path: Path
     state: Path
@@ -37,6 +56,7 @@ class Config:
     timing: Timing = field(default_factory=Timing)
     driver: str = "linux"
     linux: LinuxSettings = field(default_factory=LinuxSettings)
+    pfsense: PfSenseSettings = field(default_factory=PfSenseSettings)
 
 
 def load(path: Path) -> Config:
@@ -49,19 +69,21 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path} is not TOML: {e}") from None
     errors: list[str] = []
     timing, firewall = _table(raw, "timing", errors), _table(raw, "firewall", errors)
-    linux = _table(firewall, "linux", errors)
+    linux, pfsense = _table(firewall, "linux", errors), _table(firewall, "pfsense", errors)
+    driver = _text(firewall, "driver", "linux", errors)
+    if driver not in DRIVERS:
+        errors.append(f"firewall.driver: {driver!r} is not one of {list(DRIVERS)}")
     _unknown(raw, {"state", "ca", "timing", "firewall"}, "", errors)
-    _unknown(firewall, {"driver", "linux"}, "firewall.", errors)
+    _unknown(firewall, {"driver", *DRIVERS}, "firewall.", errors)
     config = Config(
         path=path.absolute(),
         state=Path(_text(raw, "state", DEFAULT_STATE, errors)),
         ca=_text(raw, "ca", "", errors) or None,
         timing=_timing(timing, errors),
-        driver=_text(firewall, "driver", "linux", errors),
-        linux=_linux(linux, errors),
+        driver=driver,
+        linux=_linux(linux, errors) if driver == "linux" else LinuxSettings(),
+        pfsense=_pfsense(pfsense, errors) if driver == "pfsense" else PfSenseSettings(),
     )
-    if config.driver != "linux":
-        errors.append(f"firewall.driver: {config.driver!r} is not one of ['linux']")
     if errors:
         raise ConfigError(f"{path}: " + "; ".join(errors))
     return config
@@ -99,6 +121,55 @@ def _linux(raw: dict[str, Any], errors: list[str]) -> LinuxSettings:
     except ValueError:
         errors.append("firewall.linux.lan_address: missing; this host's IPv4 address in the LAN")
     return LinuxSettings(vtysh=tuple(vtysh), link=cast(Literal["tun", "xfrm"], link), **texts)
+
+
+def _pfsense(raw: dict[str, Any], errors: list[str]) -> PfSenseSettings:
+    prefix = "firewall.pfsense."
+    known = {"url", "ca", "fingerprint", "api_key_file", "user", "password_file", "wan", "merge_bgp"}
+    _unknown(raw, known, prefix, errors)
+    texts = {k: _text(raw, k, "", errors) for k in known - {"merge_bgp"}}
+    merge = raw.get("merge_bgp", False)
+    if not isinstance(merge, bool):
+        errors.append(f"{prefix}merge_bgp: expected true or false")
+    url = texts["url"].rstrip("/")
+    parts = urlsplit(url)
+    if url and not (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost"))
+    ):
+        errors.append(f"{prefix}url: expected https://, because the credential makes its holder root on the firewall")
+    if url and not texts["api_key_file"] and not texts["user"]:
+        errors.append(f"{prefix}api_key_file: missing (REST API package); or `user` and `password_file` (XML-RPC)")
+    fingerprint = texts["fingerprint"].replace(":", "").lower()
+    if fingerprint and not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
+        errors.append(f"{prefix}fingerprint: expected the SHA-256 of the certificate, 64 hexadecimal digits")
+    if bool(texts["user"]) != bool(texts["password_file"]):
+        errors.append(f"{prefix}user, password_file: one does not work without the other")
+    return PfSenseSettings(
+        url=url,
+        ca=texts["ca"] or None,
+        fingerprint=fingerprint or None,
+        api_key=_secret(texts["api_key_file"], f"{prefix}api_key_file", errors),
+        user=texts["user"],
+        password=_secret(texts["password_file"], f"{prefix}password_file", errors),
+        wan=texts["wan"] or "wan",
+        merge_bgp=merge is True,
+    )
+
+
+def _secret(name: str, setting: str, errors: list[str]) -> str:
+    """The content of a file that nobody else can read; "" without a name."""
+    if not name:
+        return ""
+    try:
+        if Path(name).stat().st_mode & 0o077:
+            errors.append(f"{setting}: {name} can be read by others: chmod 600 {name}")
+        text = Path(name).read_text().strip()
+    except (OSError, UnicodeDecodeError) as e:
+        errors.append(f"{setting}: {name} cannot be read ({type(e).__name__})")
+        return ""
+    if not text:
+        errors.append(f"{setting}: {name} is empty")
+    return text
 
 
 def _table(raw: dict[str, Any], key: str, errors: list[str]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Executor:
         self._log = log
         self._retry_at: dict[str, float] = {}
         self.changes = 0
+        self._keys_set: set[str] = set()
         """Changes made so far; only what is seen and heard after the latest one counts for its confirmation."""
 
     def work(self, now: float, health: Health | None, paused: bool) -> float | None:
@@ -87,12 +88,21 @@ class Executor:
                 self._close(begun.command, state, health)
 
     def repair_drift(self, health: Health | None) -> None:
-        """Make the firewall carry what is owned, after a reboot or when charon or FRR lost their configuration."""
+        """Make the firewall carry what is owned, after a reboot or when charon or FRR lost their configuration.
+
+        A key that somebody changed cannot be seen on every firewall. It shows when the ends refuse each other, and is
+        then set again: once, because the wrong one may be Azure's, and an apply can cost other tunnels their sessions.
+        """
+        refused = {t.connection for t in health.tunnels if t.ike_error == "AUTHENTICATION_FAILED"} if health else set()
+        self._keys_set &= refused
         for tunnel in self._firewall.read().tunnels:
-            changes = self._firewall.diff(tunnel.desired)
-            if changes:
-                what = ", ".join(c.what for c in changes)
-                self._log("warning", "drift", connection=tunnel.desired.connection, what=shorten(what))
+            connection = tunnel.desired.connection
+            what = [c.what for c in self._firewall.diff(tunnel.desired)]
+            if connection in refused - self._keys_set:
+                what.append("key")
+                self._keys_set.add(connection)
+            if what:
+                self._log("warning", "drift", connection=connection, what=shorten(", ".join(what)))
                 self._firewall.apply(tunnel.desired, tunnel.generation, self._psk(tunnel.desired), None)
 
     # one command -----------------------------------------------------------------------------------------------

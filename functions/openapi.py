@@ -1,6 +1,7 @@
 """The API described by itself: OpenAPI 3.1, made from the models and one table of operations.
 
-What agents call is not in it: that is a sealed format of its own (docs/wire.md), not an API to program against.
+Of what agents call it tells the outside only: what is sealed is a format of its own (docs/wire.md), not an API to
+program against.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import azure.functions as func
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from functions import schemas
+from functions import examples, schemas
 from functions.web import answer
 from shared.domain.spec import ConnectionDocument, GatewayDocument
 
@@ -21,7 +22,8 @@ blueprint = func.Blueprint()
 
 @dataclass(frozen=True)
 class Operation:
-    """`ok`: status -> model of the body, None for an empty one. `query`: name -> (required, meaning)."""
+    """`ok`: status -> model of the body, None for an empty one. `query`: (name, required, meaning). `key`: without the
+    function key it is 401; what agents call proves itself by its body."""
 
     method: str
     path: str
@@ -31,11 +33,17 @@ class Operation:
     refusals: tuple[int, ...] = ()
     query: tuple[tuple[str, bool, str], ...] = ()
     if_match: bool = False
+    key: bool = True
 
 
 _PLAN = ("plan", False, "the hash of a Plan: only while it still holds")
 _NEEDED = ("plan", True, "the hash of the deletion's Plan")
-_DELETE = ("delete", False, "true: plan the deletion; the body is not read")
+_DELETE = ("delete", False, "true: plan the deletion; without a body")
+_EVENTS = (
+    ("since", False, "no Events before this time"),
+    ("limit", False, "so many at most"),
+    ("next", False, "go on where an answer ended: what its `next` says"),
+)
 _ORPHAN = ("orphanHome", False, "true: do not wait for an agent that is gone for good")
 
 OPERATIONS = (
@@ -94,6 +102,8 @@ OPERATIONS = (
         None,
         (404, 422),
     ),
+    Operation("get", "/gateways/{name}/events", "Its Events", {200: schemas.Events}, None, (404, 422), _EVENTS),
+    Operation("get", "/connections/{name}/events", "Its Events", {200: schemas.Events}, None, (404, 422), _EVENTS),
     Operation(
         "put",
         "/connections/{name}/psk",
@@ -125,7 +135,49 @@ OPERATIONS = (
     Operation(
         "get", "/audit/{month}", "Every mutation of a month, newest first", {200: schemas.AuditEntries}, None, (422,)
     ),
+    Operation(
+        "post",
+        "/agents/enrol",
+        "An agent redeems its token",
+        {201: schemas.Enrolled},
+        schemas.Enrolment,
+        (400, 409),
+        key=False,
+    ),
+    Operation(
+        "post",
+        "/agents/{agent}/heartbeat",
+        "Health and results of an agent; 409: a beat that is not newer than the last",
+        {200: schemas.Sealed, 409: schemas.Sealed},
+        schemas.Sealed,
+        (400, 401, 404, 409),
+        key=False,
+    ),
+    Operation(
+        "post",
+        "/agents/{agent}/queue",
+        "A SAS for the agent's own queue",
+        {200: schemas.Sealed},
+        schemas.Sealed,
+        (400, 401, 404),
+        key=False,
+    ),
+    Operation(
+        "post",
+        "/agents/{agent}/secret",
+        "A pre-shared key that the agent applies",
+        {200: schemas.Sealed},
+        schemas.Sealed,
+        (400, 401, 404),
+        key=False,
+    ),
 )
+_MEDIA = {schemas.Sealed: ("text/plain",), schemas.Enrolment: ("application/json",)}
+_PROBLEM = "application/problem+json"
+_HEADERS = {
+    "ETag": {"description": "names this state of the document", "schema": {"type": "string", "pattern": '^".+"$'}},
+    "Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}},
+}
 
 
 def describe() -> dict[str, Any]:
@@ -151,25 +203,56 @@ def describe() -> dict[str, Any]:
 
 def _operation(o: Operation) -> dict[str, Any]:
     parameters = [_parameter(part[1:-1], "path", True, "") for part in o.path.split("/") if part.startswith("{")]
+    if "{name}" in o.path:
+        parameters[0]["example"] = examples.NAMES[o.path.split("/")[1]]
     parameters += [_parameter(name, "query", needed, what) for name, needed, what in o.query]
     if o.if_match:
         parameters.append(_parameter("If-Match", "header", False, "an ETag that must still hold"))
-    responses: dict[str, Any] = {str(s): _response("done", m, "application/json") for s, m in o.ok.items()}
-    for status in (*o.refusals, 401, 503):
-        model = None if status == 401 else schemas.ProblemDetails
-        responses[str(status)] = _response("refused", model, "application/problem+json")
     made: dict[str, Any] = {
         "summary": o.summary,
         "operationId": _id(o),
         "parameters": parameters,
-        "responses": responses,
+        "responses": _responses(o),
     }
+    if not o.key:
+        made["security"] = []
     if o.body is not None:
+        media = _MEDIA.get(o.body, ("application/json", "application/yaml"))
         made["requestBody"] = {
-            "required": o.method == "put",
-            "content": {k: _schema(o.body) for k in ("application/json", "application/yaml")},
+            "required": o.method == "put" or not o.key,
+            "content": {m: _schema(o.body) | _example(o.body) for m in media},
         }
     return made
+
+
+def _responses(o: Operation) -> dict[str, Any]:
+    """A status may be an answer and a refusal: then it has a content of each."""
+    found: dict[int, dict[str, Any]] = {}
+    for status, model in o.ok.items():
+        found[status] = {"description": "done"}
+        if model is not None:
+            media = "text/plain" if model is schemas.Sealed else "application/json"
+            found[status]["content"] = {media: _schema(model)}
+        if model in (schemas.StoredGateway, schemas.StoredConnection):
+            found[status]["headers"] = {"ETag": _HEADERS["ETag"]}
+    for status in (*o.refusals, 502, 503):
+        refused = found.setdefault(status, {"description": "refused", "content": {}})
+        refused["content"][_PROBLEM] = _schema(schemas.ProblemDetails)
+    if o.path.endswith("/plan"):
+        found[200]["links"] = {"deletion": _deletion(o.path.removesuffix("/plan"))}
+    found[503]["headers"] = {"Retry-After": _HEADERS["Retry-After"]}
+    if o.key:
+        found[401] = {"description": "no function key"}
+    if o.if_match:
+        found[400] = {"description": "a header that is not HTTP: the server says so before Homelink"}
+    return {str(status): found[status] for status in sorted(found)}
+
+
+def _deletion(path: str) -> dict[str, Any]:
+    """Where the hash of a deletion's Plan goes."""
+    operation = next(o for o in OPERATIONS if (o.method, o.path) == ("delete", path))
+    given = {"path.name": "$request.path.name", "query.plan": "$response.body#/hash"}
+    return {"operationId": _id(operation), "parameters": given, "description": "if it is the Plan of a deletion"}
 
 
 def _id(o: Operation) -> str:
@@ -177,11 +260,12 @@ def _id(o: Operation) -> str:
 
 
 def _parameter(name: str, where: str, required: bool, what: str) -> dict[str, Any]:
-    return {"name": name, "in": where, "required": required, "description": what, "schema": {"type": "string"}}
+    schema = schemas.PARAMETERS.get(name, {"type": "string"})
+    return {"name": name, "in": where, "required": required, "description": what, "schema": schema}
 
 
-def _response(what: str, model: type[BaseModel] | None, media: str) -> dict[str, Any]:
-    return {"description": what} | ({"content": {media: _schema(model)}} if model is not None else {})
+def _example(model: type[BaseModel]) -> dict[str, Any]:
+    return {"example": examples.BODIES[model]} if model in examples.BODIES else {}
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:

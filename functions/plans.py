@@ -7,10 +7,11 @@ from typing import Any
 
 import azure.functions as func
 
-from functions.web import answer, document, guarded, name_of, problem
+from functions.web import answer, document, flag, guarded, name_of, problem
 from shared.control.planning import Preview
 from shared.domain import parse
 from shared.domain.plan import Difference
+from shared.domain.problem import InvalidInput, Problem
 from shared.wiring import app
 
 blueprint = func.Blueprint()
@@ -19,7 +20,13 @@ MONTH = re.compile(r"^20\d\d-(0[1-9]|1[0-2])$")
 
 
 def _deletes(req: func.HttpRequest) -> bool:
-    return req.params.get("delete", "").lower() == "true"
+    """`?delete=true`. Raises InvalidInput for one that brings a document: it is not clear then what was meant."""
+    deletes = flag(req, "delete")
+    if deletes and req.get_body():
+        raise InvalidInput(
+            [Problem("$", "a body", "deletion-body", "a deletion has no document", "Leave one of both out.")]
+        )
+    return deletes
 
 
 @blueprint.route("gateways/{name}/plan", methods=["POST"], auth_level=KEY)

@@ -8,7 +8,8 @@ from datetime import datetime
 
 import azure.functions as func
 
-from shared.control.reconciler import wake_message, wake_unit
+from shared.control.reconciler import wake_message
+from shared.control.services import RECONCILE
 from shared.errors import LeaseHeld
 from shared.wiring import app
 
@@ -25,7 +26,9 @@ async def reconcile(message: func.QueueMessage) -> None:
         await app().reconciler.step(unit, due, reason)
     except LeaseHeld as e:
         log.info("unit %s is busy: again in %.0f s", unit, e.delay_s)
-        await wake_unit(app().services, unit, reason, e.delay_s)
+        # The same message again: a new one would be due later than the present step, and however many wait, each would
+        # come back until it had a step of its own.
+        await app().services.queue.send(RECONCILE, message.get_body().decode(), delay_s=e.delay_s)
 
 
 @blueprint.timer_trigger("timer", "0 * * * * *")

@@ -6,11 +6,32 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, RootModel
 
+from shared.domain import limits
 from shared.domain.conditions import Condition
-from shared.domain.model import Model
+from shared.domain.model import NAME_PATTERN, Model
 from shared.domain.spec import ConnectionSpec, GatewaySpec
+from shared.wire.seal import MAX_BYTES
+
+_ULID = {"type": "string", "pattern": "^[0-9A-HJKMNP-TV-Z]{26}$"}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "name": {"type": "string", "pattern": NAME_PATTERN, "minLength": 3, "maxLength": 40},
+    "agent": _ULID,
+    "month": {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"},
+    "plan": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    "delete": {"type": "boolean"},
+    "orphanHome": {"type": "boolean"},
+    "since": {"type": "string", "format": "date-time"},
+    "limit": {
+        "type": "integer",
+        "default": limits.EVENT_PAGE.default,
+        "minimum": limits.EVENT_PAGE.least,
+        "maximum": limits.EVENT_PAGE.most,
+    },
+    "next": _ULID,
+}
+"""JSON Schemas of the parameters in path and query, by name; others are any text."""
 
 
 class StoredMetadata(Model):
@@ -93,6 +114,25 @@ class Incidents(Model):
     items: tuple[Incident, ...]
 
 
+class Event(Model):
+    """`connection` is null for what concerns the Gateway itself."""
+
+    id: str
+    at: datetime
+    gateway: str
+    connection: str | None
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+class Events(Model):
+    """`next` is null on the last page."""
+
+    items: tuple[Event, ...]
+    next: str | None
+
+
 class AuditEntry(Model):
     id: str
     at: datetime
@@ -120,6 +160,33 @@ class Token(Model):
 
 class Key(Model):
     value: str = Field(min_length=16, max_length=128, pattern=r"^[!-,./0-}]+$")
+
+
+class Enrolment(Model):
+    """What an agent that is about to enrol sends. A newer one may say more."""
+
+    model_config = ConfigDict(extra="allow")
+    token: str = Field(max_length=8192)
+    name: str = Field("", max_length=8192)
+    nonce: str = Field("", max_length=8192, description="32 or more random ASCII characters")
+    version: str = Field("", max_length=8192)
+    v: int = Field(1, gt=-(2**63), lt=2**63)
+
+
+class Enrolled(Model):
+    """`secret` is base64url of 32 bytes, shown here and nowhere else; `time` is Unix seconds."""
+
+    agent: str
+    controller: str
+    time: float
+    secret: str
+    v: int
+
+
+class Sealed(RootModel[str]):
+    """base64url(payload).base64url(MAC), see docs/wire.md."""
+
+    root: str = Field(pattern=r"^([A-Za-z0-9_-]{4})*[A-Za-z0-9_-]{2,4}\.[A-Za-z0-9_-]{43}$", max_length=2 * MAX_BYTES)
 
 
 class ProblemEntry(Model):

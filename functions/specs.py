@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from functions.web import actor, answer, document, guarded, name_of, problem
+from functions.web import actor, answer, document, flag, guarded, name_of, problem, query
 from shared.control.reconciler import wake_message
 from shared.control.specs import Stored
 from shared.domain import parse
@@ -50,7 +50,7 @@ def _expected(req: func.HttpRequest) -> str | None:
 
 def _plan_hash(req: func.HttpRequest) -> str:
     """The hash that a DELETE must bring along. Raises Precondition."""
-    given = req.params.get("plan", "")
+    given = query(req, "plan")
     if not given:
         raise Precondition("a deletion needs ?plan=<hash>: POST .../plan?delete=true shows what it would do", 428)
     return given
@@ -67,7 +67,7 @@ async def list_gateways(req: func.HttpRequest) -> func.HttpResponse:
 @guarded
 async def put_gateway(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
     name, parsed = name_of(req), parse.gateway(document(req))
-    if given := req.params.get("plan"):
+    if (given := query(req, "plan")) is not None:
         app().planning.consented(await app().planning.put_gateway(name, parsed), given)
     stored = await app().specs.put_gateway(name, parsed, actor=actor(req), expected=_expected(req))
     wake.set(wake_message(app().services, stored.name, "put"))
@@ -110,7 +110,7 @@ async def list_connections(req: func.HttpRequest) -> func.HttpResponse:
 @guarded
 async def put_connection(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
     name, parsed = name_of(req), parse.connection(document(req))
-    if given := req.params.get("plan"):
+    if (given := query(req, "plan")) is not None:
         app().planning.consented(await app().planning.put_connection(name, parsed), given)
     stored = await app().specs.put_connection(name, parsed, actor=actor(req), expected=_expected(req))
     wake.set(wake_message(app().services, parsed.spec.gateway, "put"))
@@ -146,7 +146,7 @@ async def put_psk(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpRespon
         data = document(req)
     except InvalidInput:
         data = None  # what the parser complains about may be a piece of the key
-    if not isinstance(data, dict) or not isinstance(data.get("value"), str):
+    if not isinstance(data, dict) or set(data) != {"value"} or not isinstance(data["value"], str):
         return problem(422, "The document is not valid", 'Send {"value": "<the pre-shared key>"}.')
     await app().specs.set_psk(name_of(req), data["value"], actor=actor(req))
     unit = await app().specs.unit_of(name_of(req))
@@ -160,7 +160,7 @@ async def put_psk(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpRespon
 async def delete_connection(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
     """`?orphanHome=true`: the agent is gone for good, so what it left at home is not waited for."""
     name = name_of(req)
-    orphan = req.params.get("orphanHome", "").lower() == "true"
+    orphan = flag(req, "orphanHome")
     preview = await app().planning.delete_connection(name)
     app().planning.consented(preview, _plan_hash(req))
     unit = await app().specs.delete_connection(name, actor=actor(req), expected=_expected(req), orphan_home=orphan)

@@ -6,7 +6,9 @@ import functools
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import azure.functions as func
 
@@ -38,14 +40,20 @@ def problem(status: int, title: str, detail: str, problems: tuple[Problem, ...] 
 
 
 def document(request: func.HttpRequest) -> Any:
-    """The body as plain data, from YAML or JSON (which is YAML). Raises InvalidInput with the line of the mistake."""
+    """The body as plain data, from JSON or YAML. Raises InvalidInput with the line of the mistake.
+
+    JSON is almost YAML, but not in its tabs, its numbers like 1e4, and its pairs of surrogates: it has its own parser.
+    """
     import yaml
 
     raw = request.get_body()
     if len(raw) > MAX_DOCUMENT:
         raise InvalidInput([_form(f"{len(raw)} bytes", f"larger than {MAX_DOCUMENT} bytes", "Send one document.")])
     try:
-        return yaml.safe_load(raw.decode())
+        text = raw.decode()
+        with suppress(ValueError, RecursionError):
+            return json.loads(text)
+        return yaml.safe_load(text)
     except UnicodeDecodeError:
         raise InvalidInput([_form("bytes", "not UTF-8 text", "Save the file as UTF-8.")]) from None
     except (yaml.YAMLError, RecursionError, ValueError) as e:
@@ -64,6 +72,24 @@ def name_of(request: func.HttpRequest) -> str:
         )
         raise InvalidInput([bad])
     return str(name)
+
+
+def query(request: func.HttpRequest, name: str) -> str | None:
+    """What stands behind `?name=`, None where it is not there.
+
+    From the URL: the platform leaves out of `params` what is empty, and a `?plan=` of a script whose variable is empty
+    must not pass for a PUT without conditions (Azure Functions host, GrpcMessageConversionExtensions.ToRpcHttp).
+    """
+    found = parse_qs(urlsplit(request.url).query, keep_blank_values=True).get(name)
+    return None if found is None else ",".join(found)
+
+
+def flag(request: func.HttpRequest, name: str) -> bool:
+    """`?name=true` or `false`; false where it is not there. Raises InvalidInput for a word that would be guessed at."""
+    given = query(request, name)
+    if given not in (None, "true", "false"):
+        raise InvalidInput([Problem(name, given, "flag-form", "neither true nor false", f"Write ?{name}=true.")])
+    return given == "true"
 
 
 def actor(request: func.HttpRequest) -> str:

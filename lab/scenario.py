@@ -1,5 +1,7 @@
 """The main job as steps that return what was measured: the demo tells them, the tests assert on them.
 
+Most steps are about the demo's one home; `join_all` joins any number of homes to any number of gateways.
+
 Durations are wall seconds. Azure's part runs `world.factor` times faster until the tunnel is up, and at its real pace
 from the address change on; charon, bgpd, the agent, DNS and Homelink itself always run at their real pace.
 """
@@ -7,8 +9,9 @@ from the address change on; charon, bgpd, the agent, DNS and Homelink itself alw
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,15 +24,18 @@ from lab.net.run import LabNetError
 from lab.world import ROOT, World
 
 EXAMPLES = ROOT / "docs" / "examples"
-LAN_HOST, VM, SECOND_ADDRESS = "192.168.1.50", "10.0.0.4", "198.51.100.77"
+GATEWAY, HOME = "hub", "home"
+"""The names in the two documents that the demo plays."""
+SECOND_ADDRESS = "198.51.100.77"
 UNPIN_AFTER_S = 20
 
 Tell = Callable[[str], None]
+Document = dict[str, Any]
 
 
-def document(name: str, **overrides: Any) -> dict[str, Any]:
+def document(name: str, **overrides: Any) -> Document:
     """An example document, with fields of its spec replaced."""
-    loaded: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
+    loaded: Document = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
     loaded["spec"] |= overrides
     return loaded
 
@@ -68,32 +74,34 @@ class Recovered:
         return bool(self.pings) and all(self.pings.values())
 
 
-async def pings(world: World) -> dict[str, bool]:
-    """One echo each way, between the machine in the virtual network and the host in the LAN."""
-    there, back = await asyncio.gather(world.network.ping("vm", LAN_HOST), world.network.ping("lan", VM))
+async def pings(world: World, home: str = HOME, gateway: str = GATEWAY) -> dict[str, bool]:
+    """One echo each way, between the machine in the gateway's virtual network and the host in the home's LAN."""
+    lan, vm = world.network.topology.home(home), world.network.topology.machine(gateway)
+    ping = world.network.ping
+    there, back = await asyncio.gather(ping(vm.namespace, lan.lan_host), ping(lan.lan_ns, vm.address))
     return {"vm -> lan": there, "lan -> vm": back}
 
 
 async def put_documents(world: World, **overrides: Any) -> None:
     """PUTs the gateway (as YAML, as a user would) and the connection."""
     text = (EXAMPLES / "gateway.yaml").read_text(encoding="utf-8")
-    await world.api.call("PUT", "gateways/hub", text=text)
+    await world.api.call("PUT", f"gateways/{GATEWAY}", text=text)
     repair = {"unpinAfterSeconds": UNPIN_AFTER_S}
-    await world.api.call("PUT", "connections/home", document("home", repair=repair, **overrides))
+    await world.api.call("PUT", f"connections/{HOME}", document("home", repair=repair, **overrides))
 
 
 async def join(world: World, tell: Tell, *, timing: str = "", within: float = 150) -> Joined:
     """Both documents, one agent (`timing`: lines of its [timing]), and everything until the tunnel is proven."""
     began = time.monotonic()
     await put_documents(world)
-    tell("PUT gateway hub, connection home: accepted")
+    tell(f"PUT gateway {GATEWAY}, connection {HOME}: accepted")
     await world.start_agent("home-fw", timing=timing)
     tell("agent home-fw: enrolled with a one-time token, running on the home firewall")
     result, told = Joined(), set[str]()
 
     async def ready() -> bool:
         now = time.monotonic() - began
-        for kind, name in (("gateways", "hub"), ("connections", "home")):
+        for kind, name in (("gateways", GATEWAY), ("connections", HOME)):
             for condition, (status, reason, message) in (await world.api.conditions(kind, name)).items():
                 if condition == "InSync" and message not in told and reason == "Pending":
                     told.add(message)
@@ -116,6 +124,37 @@ async def join(world: World, tell: Tell, *, timing: str = "", within: float = 15
     return result
 
 
+async def join_all(
+    world: World,
+    gateways: Sequence[Document],
+    connections: Sequence[Document],
+    *,
+    timing: str = "",
+    within: float = 150,
+) -> None:
+    """Several homes at once; returns when all connections are Ready. Each connection has the name of its home."""
+    for kind, documents in (("gateways", gateways), ("connections", connections)):
+        for each in documents:
+            await world.api.call("PUT", f"{kind}/{each['metadata']['name']}", each)
+    names = [each["metadata"]["name"] for each in connections]
+    agents = [each["spec"]["agent"] for each in connections]
+    await asyncio.gather(*(world.start_agent(a, home, timing=timing) for a, home in zip(agents, names, strict=True)))
+
+    unready: dict[str, str] = {}
+    look = functools.partial(world.api.conditions, "connections")
+
+    async def ready() -> bool:
+        for name, conditions in zip(names, await asyncio.gather(*map(look, names)), strict=True):
+            status, _, message = conditions.get("Ready", ("Unknown", "", "no step has run yet"))
+            unready[name] = "" if status == "True" else message
+        return not any(unready.values())
+
+    try:
+        await eventually("every connection becoming Ready", ready, within=within, every=0.5)
+    except LabNetError as error:
+        raise LabNetError(f"{error}: {unready}") from None
+
+
 async def lose_address(world: World, tell: Tell, new: str = SECOND_ADDRESS, within: float = 150) -> Recovered:
     """The ISP gives the home another address; watches Homelink notice, act, verify, and tidy up."""
     at = datetime.now().astimezone()
@@ -131,10 +170,10 @@ async def lose_address(world: World, tell: Tell, new: str = SECOND_ADDRESS, with
 
     async def closed() -> bool:
         nonlocal seen
-        if not result.first_ping_s and await world.network.ping("vm", LAN_HOST):
+        if not result.first_ping_s and (await pings(world))["vm -> lan"]:
             result.first_ping_s = time.monotonic() - began
             tell("first ping through the new tunnel")
-        found = (await world.api.call("GET", "connections/home/incidents"))["items"]
+        found = (await world.api.call("GET", f"connections/{HOME}/incidents"))["items"]
         if not found:
             return False
         incident = found[0]

@@ -109,8 +109,19 @@ class Store(Protocol):
     """Rows in named tables, grouped in partitions; a transaction (100 writes at most) stays within one partition."""
 
     async def get(self, table: str, partition: str, key: str) -> Row | None: ...
-    async def query(self, table: str, partition: str, prefix: str = "") -> list[Row]:
-        """The partition's rows whose key begins with `prefix`, in key order."""
+    async def query(
+        self,
+        table: str,
+        partition: str,
+        prefix: str = "",
+        *,
+        start: str = "",
+        end: str = "",
+        limit: int | None = None,
+    ) -> list[Row]:
+        """The partition's rows whose key begins with `prefix`, in key order. `start` (included) and `end` (excluded)
+        bound the keys further, '' bounds nothing; with `limit` only the first so many are read. Bounds and limit are
+        for partitions of plain keys (0-9 A-Z a-z . _ : @ = ~ -), which alone lie in the service as they sort."""
         ...
 
     async def scan(self, table: str, key: str) -> list[Row]:

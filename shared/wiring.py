@@ -6,6 +6,7 @@ Handlers call `app()`. A test, or the model world, calls `bind()` first and the 
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from shared.control.agents import Agents
@@ -13,7 +14,8 @@ from shared.control.audit import Audit, AuditedArm
 from shared.control.heartbeats import Heartbeats
 from shared.control.planning import Planning
 from shared.control.reconciler import Reconciler
-from shared.control.services import Services
+from shared.control.retention import Retention
+from shared.control.services import Keep, Services
 from shared.control.specs import Specs
 from shared.domain.model import ControllerId
 from shared.domain.problem import InvalidInput
@@ -31,10 +33,11 @@ class App:
     audit: Audit
     heartbeats: Heartbeats
     reconciler: Reconciler
+    retention: Retention
 
 
-class _Bound:
-    app: App | None = None
+_bound: ContextVar[App | None] = ContextVar("bound", default=None)
+_real: list[App] = []
 
 
 def build(services: Services) -> App:
@@ -48,19 +51,25 @@ def build(services: Services) -> App:
         audit=Audit(services),
         heartbeats=Heartbeats(services, agents),
         reconciler=Reconciler(audited, agents),
+        retention=Retention(services, agents),
     )
 
 
 def bind(services: Services | None) -> None:
-    """Replaces what `app()` returns; None: the real adapters again, from the app settings, at the next call."""
-    _Bound.app = None if services is None else build(services)
+    """Replaces what `app()` returns in this context (a task has its own); None: the real adapters again, from the app
+    settings, at the next call."""
+    _real.clear()
+    _bound.set(None if services is None else build(services))
 
 
 def app() -> App:
     """Raises NotConfigured, naming every wrong app setting at once."""
-    if _Bound.app is None:
-        _Bound.app = build(_azure())
-    return _Bound.app
+    bound = _bound.get()
+    if bound is not None:
+        return bound
+    if not _real:
+        _real.append(build(_azure()))
+    return _real[0]
 
 
 def _azure() -> Services:
@@ -89,4 +98,5 @@ def _azure() -> Services:
         clock=clock,
         random=SystemRandom(),
         controller=ControllerId(settings.controller_id),
+        keep=Keep(settings.events_days, settings.audit_days),
     )

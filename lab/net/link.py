@@ -58,6 +58,8 @@ class Link:
         self.ordinal = ordinal
         self.public_ip = public_ip
         self.az = az
+        self.routed = True
+        """Whether routes lead into it: not while it is down and the gateway's other instance may have a tunnel."""
         self.charon: Charon | None = None
 
     @property

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from lab.dataplane import BgpPeer, ConnectionView, GatewayView, InstanceTunnel, InstanceView, Route
 from lab.net.edge import Edge
@@ -19,6 +19,9 @@ from lab.net.run import LabNetError
 from lab.net.speaker import Speaker
 from lab.net.topology import Topology
 from lab.net.vnet import Vnet
+
+_LOOK_S = 0.5
+"""How often an active-active gateway looks which of its tunnels are up."""
 
 
 class Site:
@@ -37,6 +40,7 @@ class Site:
         self.links: dict[str, list[Link]] = {}
         self._lock = asyncio.Lock()
         self._return: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
     async def _writing(self) -> AsyncIterator[None]:
@@ -65,6 +69,22 @@ class Site:
         self._speakers = [Speaker(self._topology, self.slot, ordinal, name) for ordinal, name in names]
         await asyncio.gather(*(speaker.start() for speaker in self._speakers))
         await self._apply()
+        if len(self._speakers) > 1:
+            self._following = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        """A tunnel that is down takes its routes with it, so that the instance hands over to the other one. (Where
+        there is one instance only, nothing else could carry the packets.)"""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            async with self._lock:
+                if self._return is not None:
+                    continue
+                links = [link for each in self.links.values() for link in each]
+                tunnels = await asyncio.gather(*(link.tunnel(datetime.now(UTC)) for link in links))
+                for link, tunnel in zip(links, tunnels, strict=True):
+                    link.routed = tunnel.connected
+                await self._apply()
 
     async def change(self, view: GatewayView) -> None:
         """Another address of an instance, or another number of instances: everything is built anew, as Azure also
@@ -93,6 +113,10 @@ class Site:
             await self._edge.hold(self.view.name, ())
 
     async def _close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+            self._following = None
         gone = [link for links in self.links.values() for link in links]
         self.links.clear()
         for link in gone:

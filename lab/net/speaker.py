@@ -131,14 +131,15 @@ def _wanted(gateway: GatewayView, ordinal: int, links: Sequence[Link]) -> Wanted
             neighbours[other.bgp_address] = Neighbour(gateway.asn, me.bgp_address, sibling=True)
     for link in links:
         view = link.view
-        routes |= dict.fromkeys(view.static_prefixes, link.via)
-        if not view.enable_bgp or not view.peer_bgp_address:
+        peer = view.peer_bgp_address if view.enable_bgp else None
+        if link.routed:
+            routes |= dict.fromkeys([*view.static_prefixes, *([f"{peer}/32"] if peer else [])], link.via)
+        if not peer:
             continue
-        routes[f"{view.peer_bgp_address}/32"] = link.via
         local = view.apipa[ordinal] if len(view.apipa) > ordinal else me.bgp_address
         addresses.add(local)
         if view.peer_asn:
-            neighbours[view.peer_bgp_address] = Neighbour(view.peer_asn, local, passive=local != me.bgp_address)
+            neighbours[peer] = Neighbour(view.peer_asn, local, passive=local != me.bgp_address)
     return Wanted(gateway.asn, frozenset(addresses), routes, gateway.vnet_prefixes, neighbours)
 
 

@@ -20,6 +20,7 @@ MAX_ROW_CHARS = 480 * 1024
 # A string property may be 64 KiB, that is 32,768 UTF-16 characters.
 MAX_PROPERTY_CHARS = 32_000
 MAX_TRANSACTION_WRITES = 100
+MAX_PAGE = 1000  # entities in one answer
 # A message may be 64 KiB after base64, which makes 4 characters of 3 bytes.
 MAX_MESSAGE_BYTES = 48 * 1024
 MAX_MESSAGE_TTL_S = 7 * 24 * 3600

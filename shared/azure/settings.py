@@ -6,12 +6,15 @@ A wrong setting found one restart at a time costs an afternoon: every problem is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from shared.domain import limits
+from shared.domain.limits import Limit
 from shared.domain.problem import InvalidInput, Problem
 
 ARM_URL = "https://management.azure.com"
@@ -41,6 +44,8 @@ class AzureSettings:
     ca_file: Path | None = None
     resolvers: tuple[str, ...] = ()
     verify_vault_challenge: bool = True
+    events_days: int = limits.EVENTS_DAYS.default
+    audit_days: int = limits.AUDIT_DAYS.default
 
 
 def read_settings(env: Mapping[str, str]) -> AzureSettings:
@@ -76,6 +81,8 @@ def read_settings(env: Mapping[str, str]) -> AzureSettings:
         ca_file=reader.file("HOMELINK_CA_FILE"),
         resolvers=reader.addresses("HOMELINK_RESOLVERS"),
         verify_vault_challenge=reader.flag("HOMELINK_VERIFY_VAULT_CHALLENGE", default=True),
+        events_days=reader.number("HOMELINK_EVENTS_DAYS", limits.EVENTS_DAYS),
+        audit_days=reader.number("HOMELINK_AUDIT_DAYS", limits.AUDIT_DAYS),
     )
     reader.raise_problems()
     return settings
@@ -128,6 +135,16 @@ class _Reader:
                     name, value, "settingAddress", "is not an IP address", "List resolvers' addresses with commas."
                 )
         return values
+
+    def number(self, name: str, limit: Limit) -> int:
+        value = self._env.get(name, "").strip()
+        if not value:
+            return limit.default
+        if not re.fullmatch("[0-9]{1,9}", value) or not limit.least <= int(value) <= limit.most:
+            remedy = f"Use {limit.least} to {limit.most}, or leave it out for {limit.default}."
+            self.problem(name, value, "settingNumber", "is not a number within its bounds", remedy)
+            return limit.default
+        return int(value)
 
     def flag(self, name: str, default: bool) -> bool:
         value = self._env.get(name, "").strip().lower()

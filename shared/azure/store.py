@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.azure.calls import Http, bounded, error_code, of_response
-from shared.azure.limits import MAX_PROPERTY_CHARS, check_table, check_writes, row_text
+from shared.azure.limits import MAX_PAGE, MAX_PROPERTY_CHARS, check_table, check_writes, row_text
 from shared.azure.settings import AzureSettings
 from shared.errors import HomelinkError, PermanentError, RowExists, StoreConflict
 from shared.seams import Row, Write, WriteKind
@@ -57,14 +57,24 @@ class TableStore:
             except ResourceNotFoundError:  # of the row or of the table: nothing is stored there either way
                 return None
 
-    async def query(self, table: str, partition: str, prefix: str = "") -> list[Row]:
-        parameters = {"p": escape(partition)}
-        text = "PartitionKey eq @p"
-        if prefix:
-            low = escape(prefix)
-            parameters |= {"low": low, "high": low[:-1] + chr(ord(low[-1]) + 1)}
-            text += " and RowKey ge @low and RowKey lt @high"
-        return sorted(await self._rows(table, text, parameters), key=lambda row: row.key)
+    async def query(
+        self,
+        table: str,
+        partition: str,
+        prefix: str = "",
+        *,
+        start: str = "",
+        end: str = "",
+        limit: int | None = None,
+    ) -> list[Row]:
+        low = escape(prefix)
+        bounds = {"low": low, "high": low[:-1] + chr(ord(low[-1]) + 1) if low else ""}
+        bounds |= {"start": escape(start), "end": escape(end)}
+        compare = {"low": "ge", "high": "lt", "start": "ge", "end": "lt"}
+        given = {name: bound for name, bound in bounds.items() if bound}
+        text = " and ".join(["PartitionKey eq @p", *(f"RowKey {compare[name]} @{name}" for name in given)])
+        rows = await self._rows(table, text, {"p": escape(partition), **given}, limit)
+        return sorted(rows, key=lambda row: row.key)
 
     async def scan(self, table: str, key: str) -> list[Row]:
         rows = await self._rows(table, "RowKey eq @k", {"k": escape(key)})
@@ -111,14 +121,22 @@ class TableStore:
             if writes[key].kind is not WriteKind.DELETE
         }
 
-    async def _rows(self, table: str, text: str, parameters: dict[str, str]) -> list[Row]:
+    async def _rows(self, table: str, text: str, parameters: dict[str, str], limit: int | None = None) -> list[Row]:
+        """In the service's order, which is that of the stored keys."""
         from azure.core.exceptions import ResourceNotFoundError
 
+        found: list[Row] = []
+        page = None if limit is None else min(limit, MAX_PAGE)
         async with bounded(f"table {table}"):
             try:
-                return [_row(e) async for e in self._table(table).query_entities(text, parameters=parameters)]
+                entities = self._table(table).query_entities(text, parameters=parameters, results_per_page=page)
+                async for entity in entities:
+                    found.append(_row(entity))
+                    if len(found) == limit:
+                        break
             except ResourceNotFoundError:
                 return []
+        return found
 
     async def _create(self, table: str) -> None:
         await self._client().create_table_if_not_exists(table)

@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.domain import limits
 from shared.domain.model import Model
-from shared.errors import NotFound, Refused, RowExists, StoreConflict
+from shared.errors import NotFound, Refused, RowExists, StoreConflict, TemporaryError
 from shared.seams import Row, Write, WriteKind
 from shared.wire import keys
 from shared.wire.reports import EnrolAnswer, EnrolRequest, QueueGrant, RenewRequest, SecretGrant
@@ -74,7 +74,8 @@ class Agents:
         return token, expires
 
     async def enrol(self, request: EnrolRequest) -> EnrolAnswer:
-        """Raises Refused. The same token with the same nonce gets the same answer, so a lost answer costs nothing."""
+        """Raises Refused; TemporaryError while another uses the token, which may be the same one asking twice. The
+        same token with the same nonce gets the same answer, so a lost answer costs nothing."""
         if len(request.nonce) < 32 or not request.nonce.isascii():
             raise Refused("the nonce has fewer than 32 ASCII characters: use the agent of this version")
         if not request.token.isascii():
@@ -105,7 +106,7 @@ class Agents:
             write = Write(WriteKind.REPLACE, found.key, row.model_dump(mode="json"), found.etag)
             await self._s.store.transact(NAMES, TOKENS, [write])
         except StoreConflict as e:
-            raise Refused("this enrolment token is being used by somebody else at this moment") from e
+            raise TemporaryError("this enrolment token is being used at this moment: try again", 1.0) from e
         return row
 
     async def _remember(self, agent_id: str, name: str, secret: bytes) -> None:

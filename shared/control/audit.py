@@ -1,8 +1,9 @@
 """The audit: one row for every mutation, whoever asked for it, written before it is tried. Rows are never changed.
 
-Partition = month, key = ULID, so that a month reads in order and a retention rule can drop whole partitions. A row says
-who, what and to which resource; bodies are not in it, because a connection's body holds the pre-shared key. That a row
-exists says that it was tried; what became of it shows in the status and, for commands, in their results.
+Partition = month, key = ULID, so that a month reads in order and retention.py can drop whole partitions. A row says
+who, what and to which resource; bodies are not in it, because a connection's body holds the pre-shared key. Nor is the
+address of a home: rows outlive homes, and whoever calls with a function key may call from one. That a row exists says
+that it was tried; what became of it shows in the status and, for commands, in their results.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from shared.domain.arm import ArmKind, ArmRef
 from shared.seams import Arm, Json, Operation, Started, Write, WriteKind
 
+from .redact import without_addresses
 from .services import AUDIT, Services
 
 RECONCILER = "reconciler"
@@ -36,7 +38,8 @@ class Audit:
         self._s = services
 
     async def record(self, actor: str, action: str, subject: str, **detail: Any) -> None:
-        now, key = self._s.now(), self._s.ulid()
+        """`actor` is stored without the address of a single machine; `subject` and `detail` name things, not places."""
+        now, key, actor = self._s.now(), self._s.ulid(), without_addresses(actor)
         data = {"at": now.isoformat(), "actor": actor, "action": action, "subject": subject, "detail": detail}
         await self._s.store.transact(AUDIT, f"{now:%Y-%m}", [Write(WriteKind.INSERT, key, data)])
 

@@ -153,8 +153,13 @@ class AzureHalf:
             self._started(work, started)
 
     async def _key_change(self, observed: plans.Observed) -> _Write | None:
-        ref = next((r for r in self.keys_to_change() if plans.is_settled(observed.get(r))), None)
+        ours = [r for r in self.keys_to_change() if self._is_ours(observed.get(r))]
+        ref = next((r for r in ours if plans.is_settled(observed.get(r))), None)
         return _Write("key change", ref, {}) if ref else None
+
+    def _is_ours(self, resource: Json | None) -> bool:
+        """A key is not in the Plan, which minds the marks of resources: this write has to mind them itself."""
+        return resource is not None and plans.owner(resource) == self.services.controller
 
     def keys_to_change(self) -> list[ArmRef]:
         """Connections whose key in the vault is newer than the one that Azure was given."""

@@ -11,19 +11,24 @@ from datetime import datetime, timedelta
 
 from shared.domain import conditions, limits, render, repair
 from shared.domain.dns import DnsView
-from shared.wire.commands import Apply, DesiredTunnel, Kind, SecretRef, Target
+from shared.errors import NotFound
+from shared.wire.commands import Apply, Body, DesiredTunnel, Kind, SecretRef, Target
 from shared.wire.decode import to_plain
 from shared.wire.reports import TunnelHealth
 
+from .agents import COMMAND
 from .commands import Commands
 from .observe import AgentSeen
-from .services import Services
-from .unit import ConnectionRow, IncidentEntry, IncidentRow, LinkRow, PinRow, Unit
+from .services import AGENTS, Services
+from .unit import CommandRow, ConnectionRow, IncidentEntry, IncidentRow, LinkRow, PinRow, Unit
+
+UNANSWERED = CommandRow.UNANSWERED
 
 
 @dataclass
 class HomeHalf:
-    """One Connection in one step. `settled`: ARM has what we want of it and no operation runs."""
+    """One Connection in one step. `settled`: ARM has what we want of it and no operation runs. `void`: the enrolment of
+    its agent holds no more."""
 
     services: Services
     commands: Commands
@@ -36,6 +41,7 @@ class HomeHalf:
     desired: DesiredTunnel | None = None
     trouble: str = ""
     wake_s: float | None = None
+    void: bool = False
     _initiate: bool = field(default=False)
 
     @property
@@ -96,35 +102,60 @@ class HomeHalf:
                 self._set(pin=None)
             case repair.Act(repair.Rung.INITIATE):
                 self._initiate = True
-                self._set(last_initiate=self.now, healthy_since=None)
+                self._set(healthy_since=None)
                 self.wake_s = limits.WATCH_S
             case repair.Wait(seconds):
                 self.wake_s = seconds
+
+    async def hear(self) -> None:
+        """What became of the commands that were sent; those of which that was told before are forgotten."""
+        open_ = [c for c in self.link.commands if c.outcome is None]
+        self._set(commands=tuple([await self._answered(c) for c in open_]))
+
+    async def _answered(self, command: CommandRow) -> CommandRow:
+        row = await self.services.store.get(AGENTS, command.agent, COMMAND + command.id)
+        if row is not None and row.data["outcome"] is not None:
+            return command.model_copy(update={"outcome": row.data["outcome"], "detail": row.data["detail"]})
+        late = timedelta(seconds=limits.HEARTBEAT_FRESH_S)  # the result comes with the next heartbeat
+        return command if self.now < command.expires + late else command.model_copy(update={"outcome": UNANSWERED})
 
     async def act(self) -> None:
         """Issues the commands that the report shows to be needed. Only a settled Azure half gets a home half."""
         agent_id = self.agent.id
         if agent_id is None:
             return
+        try:
+            await self._act(agent_id)
+        except NotFound:
+            self.void = True  # it was enrolled anew or forgotten at this moment: the others are served all the same
+
+    async def _act(self, agent_id: str) -> None:
         target = Target(self.name, self.row.id)
         if self.row.deleting:
             if not self.removed() and self._due(self.link.remove_issued):
-                await self.commands.issue(agent_id, Kind.REMOVE, self.row.generation, target, limits.APPLY_TTL_S)
+                await self._issue(agent_id, Kind.REMOVE, target, limits.APPLY_TTL_S)
                 self._set(remove_issued=self.now)
         elif self._initiate:
-            await self.commands.issue(agent_id, Kind.INITIATE, self.row.generation, target, limits.INITIATE_TTL_S)
+            await self._issue(agent_id, Kind.INITIATE, target, limits.INITIATE_TTL_S)
+            self._set(last_initiate=self.now)
         elif self.desired is not None and self.settled and self._needs_apply(self.desired):
             body = Apply(self.desired, self.row.spec.revert_after_seconds, azure_ready=True)
-            await self.commands.issue(agent_id, Kind.APPLY, self.row.generation, body, limits.APPLY_TTL_S)
+            await self._issue(agent_id, Kind.APPLY, body, limits.APPLY_TTL_S)
             applied = to_plain(self.desired)
             self._set(apply_digest=self.desired.digest(), applied=applied, apply_issued=self.now)
+
+    async def _issue(self, agent_id: str, kind: Kind, body: Body, ttl_s: float) -> None:
+        sent = await self.commands.issue(agent_id, kind, self.row.generation, body, ttl_s)
+        expires = self.now + timedelta(seconds=ttl_s)
+        record = CommandRow(id=sent.id, agent=agent_id, kind=kind.value, expires=expires)
+        self._set(commands=(*self.link.commands, record))
 
     def conditions_link(self, resources: conditions.Resources | None) -> conditions.Link:
         return conditions.Link(
             resources=resources,
             desired=self.desired,
             trouble=self.trouble,
-            agent_known=self.agent.id is not None,
+            agent_known=self.agent.id is not None and not self.void,
             health=self.health,
             heartbeat_age_s=(self.now - self.agent.heard).total_seconds() if self.agent.heard else None,
             pin=self.link.pin.address if self.link.pin else None,
@@ -174,7 +205,8 @@ class HomeHalf:
             self._set(known_address=reported, healthy_since=link.healthy_since or self.now)
         else:
             self._set(healthy_since=None)
-        agree = link.pin is not None and self.dns.settled_on(link.pin.address)
+        # Not the pin's address: should the home have moved on and still be let in, its name leads to where it is now.
+        agree = link.pin is not None and self.dns.settled_on(reported or link.pin.address)
         self._set(agrees_since=(self.link.agrees_since or self.now) if agree else None)
 
     def _tell(self, decision: repair.Decision, lacks: tuple[str, ...], reported: str | None) -> None:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.domain import limits
 from shared.domain.model import ControllerId
 from shared.seams import Arm, Clock, Queue, Random, Resolver, Store, Vault
 from shared.wire.ulid import ulid
 
 UNITS, AGENTS, NAMES, AUDIT = "units", "agents", "names", "audit"  # tables
 RECONCILE = "reconcile"  # queue
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How many days history is kept (retention.py)."""
+
+    events_days: int = limits.EVENTS_DAYS.default
+    audit_days: int = limits.AUDIT_DAYS.default
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,7 @@ class Services:
     clock: Clock
     random: Random
     controller: ControllerId
+    keep: Keep = Keep()
 
     def now(self) -> datetime:
         return self.clock.now()

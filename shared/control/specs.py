@@ -17,10 +17,12 @@ from shared.domain.spec import ConnectionDocument, ConnectionSpec, GatewayDocume
 from shared.errors import NotFound, Precondition, Refused, RowExists
 from shared.seams import Write, WriteKind
 
+from . import events
 from .agents import SERVED
 from .audit import Audit
+from .events import Asked, Page, Reason, Scribe, Told
 from .services import NAMES, UNITS, Services
-from .unit import CONNECTION, GATEWAY, ConnectionRow, GatewayRow, IncidentRow, LinkRow, Unit, load, to_data
+from .unit import CLOSED, CONNECTION, GATEWAY, ConnectionRow, GatewayRow, IncidentRow, LinkRow, Unit, load, to_data
 from .unit import psk_name as psk_name
 
 NOBODY = "(unknown)"
@@ -82,7 +84,8 @@ class Specs:
         unit, row = await self.draft_gateway(name, document)
         _must_match(expected, unit.gateway)
         await self._audit.record(actor, "put", f"gateway/{name}", generation=row.generation)
-        await self._write(name, GATEWAY, to_data(row), unit.etags.get(GATEWAY))
+        told = self._told(name, None, unit.gateway, row)
+        await self._write(name, GATEWAY, to_data(row), unit.etags.get(GATEWAY), *told)
         created = unit.gateway is None
         return Stored(name, row.id, row.generation, False, row.spec, unit.state.conditions, created)
 
@@ -127,7 +130,10 @@ class Specs:
         # The rules were checked against the gateway and its other Connections: whoever changed those meanwhile, or
         # deletes the gateway at this moment, writes its row too, so that one of the two is refused by the store.
         guard = Write(WriteKind.REPLACE, GATEWAY, to_data(unit.gateway), unit.etags[GATEWAY])
-        await self._write(spec.gateway, CONNECTION + name, to_data(row), unit.etags.get(CONNECTION + name), guard)
+        told = self._told(spec.gateway, name, unit.connections.get(name), row)
+        await self._write(
+            spec.gateway, CONNECTION + name, to_data(row), unit.etags.get(CONNECTION + name), guard, *told
+        )
         conditions = unit.links.get(name, LinkRow()).conditions
         created = name not in unit.connections
         return Stored(name, row.id, row.generation, False, row.spec, conditions, created)
@@ -161,7 +167,8 @@ class Specs:
             return
         _must_match(expected, unit.gateway.model_copy(update={"deleting": False}))
         await self._audit.record(actor, "delete", f"gateway/{name}")
-        await self._write(name, GATEWAY, to_data(unit.gateway), unit.etags[GATEWAY])
+        told = Scribe(self._s, name).write(Told(Reason.DELETION_REQUESTED, f"Gateway {name} is to be deleted."))
+        await self._write(name, GATEWAY, to_data(unit.gateway), unit.etags[GATEWAY], told)
 
     async def delete_connection(
         self, name: str, *, actor: str = NOBODY, expected: str | None = None, orphan_home: bool = False
@@ -172,7 +179,9 @@ class Specs:
         _must_match(expected, unit.connections[name])
         row = unit.connections[name].model_copy(update={"deleting": True, "orphan_home": orphan_home})
         await self._audit.record(actor, "delete", f"connection/{name}", orphan_home=orphan_home)
-        await self._write(unit.name, CONNECTION + name, to_data(row), unit.etags[CONNECTION + name])
+        message = f"Connection {name} is to be deleted{' without its home half' if orphan_home else ''}."
+        told = Scribe(self._s, unit.name).write(Told(Reason.DELETION_REQUESTED, message), name)
+        await self._write(unit.name, CONNECTION + name, to_data(row), unit.etags[CONNECTION + name], told)
         return unit.name
 
     async def get_gateway(self, name: str) -> Stored:
@@ -198,8 +207,21 @@ class Specs:
     async def incidents(self, name: str) -> list[IncidentRow]:
         """Newest first."""
         unit = await self.unit_of(name)
+        rows = await self._s.store.query(UNITS, unit.name, f"{CLOSED}{name}:")
         mine = [i for i in unit.incidents.values() if i.connection == name]
+        mine += [IncidentRow.model_validate(r.data) for r in rows]
         return sorted(mine, key=lambda i: i.id, reverse=True)
+
+    async def gateway_events(self, name: str, asked: Asked) -> Page:
+        """Of the Gateway and of all its Connections. Raises NotFound without a Gateway and anything left of one."""
+        found = await events.page(self._s.store, name, None, asked)
+        if not found.items and await self._s.store.get(UNITS, name, GATEWAY) is None:
+            raise NotFound(f"there is no Gateway {name}")
+        return found
+
+    async def connection_events(self, name: str, asked: Asked) -> Page:
+        """Raises NotFound."""
+        return await events.page(self._s.store, (await self.unit_of(name)).name, name, asked)
 
     async def unit_of(self, connection: str) -> Unit:
         """Raises NotFound."""
@@ -238,6 +260,17 @@ class Specs:
                 raise Refused(f"Connection {name} is being made on Gateway {holder}: choose another name") from None
             write = Write(WriteKind.REPLACE, name, dict(claim), row.etag)
             await self._s.store.transact(NAMES, CONNECTIONS, [write])
+
+    def _told(
+        self, unit: str, connection: str | None, old: GatewayRow | ConnectionRow | None, new: GatewayRow | ConnectionRow
+    ) -> list[Write]:
+        """The Event of a PUT; none where it changed nothing."""
+        if old is not None and old.generation == new.generation:
+            return []
+        what = f"Connection {connection}" if connection else f"Gateway {unit}"
+        reason = Reason.CREATED if old is None else Reason.SPEC_CHANGED
+        message = f"{what}: {'created' if old is None else 'its document was changed'}, generation {new.generation}."
+        return [Scribe(self._s, unit).write(Told(reason, message), connection)]
 
     async def _write(self, unit: str, key: str, data: dict[str, Any], etag: str | None, *guards: Write) -> None:
         kind = WriteKind.INSERT if etag is None else WriteKind.REPLACE

@@ -11,19 +11,18 @@ from shared.domain.arm import ArmKind, ArmRef
 from shared.errors import ArmBusy, ArmRejected, HomelinkError, StoreConflict, TemporaryError
 from shared.seams import Write, WriteKind
 
-from . import observe
+from . import observe, saving, transitions
 from .agents import SERVED, Agents
 from .azure_half import AzureHalf
 from .commands import Commands
+from .events import EVENT, Reason, Scribe, Told
 from .home_half import HomeHalf
 from .lease import Lease
 from .reading import CONNECTED, Depth, Reading
-from .services import NAMES, Services
+from .services import NAMES, UNITS, Services
 from .specs import CONNECTIONS
-from .unit import CONNECTION, GATEWAY, INCIDENT, LINK, STATE, GatewayRow, Unit, own_psk_name, psk_name
+from .unit import CLOSED, CONNECTION, GATEWAY, LINK, STATE, GatewayRow, Unit, own_psk_name, psk_name
 
-FORGET_AT_ONCE = 50
-"""Deletions per transaction: a transaction takes 100 writes, and Incidents may have become more."""
 PSK_LENGTH = 48
 PSK_ALPHABET = string.ascii_letters + string.digits
 
@@ -44,11 +43,12 @@ class Step:
         self.unit, self.now, self._hasty = unit, now, hasty
         self.looked = True
         self._gone = False
+        self._scribe = Scribe(services, unit.name)
 
     async def save(self) -> None:
-        """One fenced transaction with everything that changed. Raises StoreConflict when the lease is lost."""
-        if not self._gone and (writes := self.unit.writes()):
-            await self._lease.commit(writes)
+        """Everything that changed, with its Events. Raises StoreConflict when the lease is lost."""
+        if not self._gone:
+            await saving.save(self.unit, self._lease, self._scribe)
 
     async def run(self) -> float | None:
         """Returns when to look again, in seconds, or None when the sweep is soon enough."""
@@ -56,6 +56,8 @@ class Step:
         if gateway is None:
             return None
         homes = await self._homes()
+        for home in homes.values():
+            await home.hear()
         azure = AzureHalf(self._s, unit, {n for n, h in homes.items() if h.row.deleting and h.removed()})
         for home in homes.values():
             home.render(self._end())  # from what is stored: enough to tell whether the tunnel is proven
@@ -209,38 +211,53 @@ class Step:
             self.unit.links[name] = link.model_copy(update={"conditions": told})
 
     async def _purge(self, gateway: GatewayRow, homes: dict[str, HomeHalf], observed: plan.Observed) -> bool:
-        """Forgets what is gone at both ends. True when something was forgotten."""
-        forgotten = False
+        """Forgets what is gone at both ends. True when there was something to forget."""
+        doomed = False
         for name, home in homes.items():
             refs = render.connection_refs(name, gateway.spec).values()
             if home.row.deleting and home.removed() and all(observed.get(r) is None for r in refs):
                 await self._forget_connection(name)
-                forgotten = True
+                doomed = True
         chain = render.gateway_chain(self.unit.name, gateway.spec)
         if gateway.deleting and not self.unit.connections and all(observed.get(r) is None for r in chain):
+            told = self._scribe.write(Told(Reason.DELETED, f"Gateway {self.unit.name} is gone."))
             keys = [(GATEWAY, self.unit.etags[GATEWAY]), (STATE, None)]
-            await self._lease.commit([Write(WriteKind.DELETE, k, etag=e) for k, e in keys])
-            self._gone = forgotten = True
-        return forgotten
+            await self._lease.commit([told, *(Write(WriteKind.DELETE, k, etag=e) for k, e in keys)])
+            self._gone = doomed = True
+        return doomed
 
     async def _forget_connection(self, name: str) -> None:
-        """The row of the Connection goes last of what is fenced, so that a crash before is made good by the next step.
-        The index rows are read before and go after it, by their ETags: whoever reuses the name meanwhile keeps his."""
-        row = self.unit.connections.pop(name)
-        self.unit.links.pop(name)
-        mine = [k for k, i in self.unit.incidents.items() if i.connection == name]
-        writes = [Write(WriteKind.DELETE, f"{INCIDENT}{name}:{k}") for k in mine]
-        for k in mine:
-            del self.unit.incidents[k]
+        """History first, so many rows per step; the row of the Connection goes last of what is fenced, so that a crash
+        before is made good by the next step. The index rows are read before and go after it, by their ETags: whoever
+        reuses the name meanwhile keeps his."""
+        store, row = self._s.store, self.unit.connections[name]
+        history = await self._history(name)
+        for chunk in saving.chunks([Write(WriteKind.DELETE, k) for k in history[: limits.FORGET_ROWS]]):
+            await self._lease.commit(chunk)
+        if len(history) > limits.FORGET_ROWS:
+            return
+        writes = [Write(WriteKind.DELETE, i.key) for i in self.unit.stored_incidents.values() if i.connection == name]
+        writes.append(self._scribe.write(Told(Reason.DELETED, f"Connection {name} is gone at both ends.")))
         writes.append(Write(WriteKind.DELETE, LINK + name))
         writes.append(Write(WriteKind.DELETE, CONNECTION + name, etag=self.unit.etags[CONNECTION + name]))
         partitions = SERVED + row.spec.agent, CONNECTIONS
-        index = [(p, await self._s.store.get(NAMES, p, name)) for p in partitions]
+        index = [(p, await store.get(NAMES, p, name)) for p in partitions]
         await self._s.vault.delete(own_psk_name(row))
-        for start in range(0, len(writes), FORGET_AT_ONCE):
-            await self._lease.commit(writes[start : start + FORGET_AT_ONCE])
+        await self._lease.commit(writes)
+        self._drop(name)
         for partition, found in index:
             if found is not None:
                 with suppress(StoreConflict):
-                    gone = Write(WriteKind.DELETE, name, etag=found.etag)
-                    await self._s.store.transact(NAMES, partition, [gone])
+                    await store.transact(NAMES, partition, [Write(WriteKind.DELETE, name, etag=found.etag)])
+
+    def _drop(self, name: str) -> None:
+        self.unit.drop(name)
+        refusal = self.unit.state.refusal
+        if refusal is not None and transitions.concerned(*refusal.target.split("/")) == name:
+            self.unit.state = self.unit.state.model_copy(update={"refusal": None})
+
+    async def _history(self, name: str) -> list[str]:
+        """Keys of the closed Incidents and of the Events of a Connection: they hold the addresses of its home."""
+        closed = await self._s.store.query(UNITS, self.unit.name, f"{CLOSED}{name}:")
+        told = await self._s.store.query(UNITS, self.unit.name, EVENT)
+        return [r.key for r in [*closed, *(r for r in told if r.data["connection"] == name)]]

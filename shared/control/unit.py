@@ -5,24 +5,30 @@
 | `lease` | reconciler | lease.py |
 | `gateway`, `connection:<name>` | API (and the reconciler when it ends a deletion) | spec, generation, id |
 | `state`, `link:<name>` | reconciler, under the lease | what it waits for, what it knows, Conditions |
-| `incident:<name>:<ulid>` | reconciler, under the lease | the timeline of one Incident |
+| `incident:<name>:<ulid>` | reconciler, under the lease | the timeline of an open Incident |
+| `~incident:<name>:<ulid>` | reconciler, under the lease | the same, closed |
+| `~event:<complement of ulid>` | both, beside the row that they explain | what happened: events.py |
+
+What begins with `~` is history: `load` does not read it, and retention.py ends it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from shared.domain.arm import ArmKind
 from shared.domain.conditions import Condition
 from shared.domain.model import Model
 from shared.domain.spec import ConnectionSpec, GatewaySpec
-from shared.seams import Row, Store, Write, WriteKind
+from shared.seams import Row, Store
 
+from .events import HISTORY
 from .services import UNITS
 
 GATEWAY, STATE, CONNECTION, LINK, INCIDENT = "gateway", "state", "connection:", "link:", "incident:"
+CLOSED = HISTORY + INCIDENT
 
 
 class GatewayRow(Model):
@@ -100,6 +106,19 @@ class PinRow(Model):
     since: datetime
 
 
+class CommandRow(Model):
+    """A command that was sent, until the step after its `outcome` (the agent's word, or UNANSWERED) is known."""
+
+    UNANSWERED: ClassVar[str] = "unanswered"
+
+    id: str
+    agent: str
+    kind: str
+    expires: datetime
+    outcome: str | None = None
+    detail: str = ""
+
+
 class LinkRow(Model):
     """`psk_version`: the vault's current; `azure_psk_version`: the one that Azure was last given.
     `azure_status`: the connectionStatus that ARM last told.
@@ -119,6 +138,7 @@ class LinkRow(Model):
     last_initiate: datetime | None = None
     remove_issued: datetime | None = None
     incident: str | None = None
+    commands: tuple[CommandRow, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
 
@@ -128,7 +148,8 @@ class IncidentEntry(Model):
 
 
 class IncidentRow(Model):
-    """`opened` is when Homelink noticed, `verified` when the tunnel was proven, `closed` when nothing was left."""
+    """`opened` is when Homelink noticed, `verified` when the tunnel was proven, `closed` when nothing was left; from
+    then on it is history and never changed."""
 
     id: str
     connection: str
@@ -138,13 +159,18 @@ class IncidentRow(Model):
     closed: datetime | None = None
     timeline: tuple[IncidentEntry, ...] = ()
 
+    @property
+    def key(self) -> str:
+        return f"{INCIDENT if self.closed is None else CLOSED}{self.connection}:{self.id}"
+
 
 M = TypeVar("M", bound=Model)
 
 
 @dataclass
 class Unit:
-    """Loaded by `load`; changed in memory by a step; `writes()` says what to store."""
+    """Loaded by `load`; changed in memory by a step; saving.py stores it. `stored_...`: the rows as the store has them
+    (they are never changed in place)."""
 
     name: str
     gateway: GatewayRow | None = None
@@ -153,22 +179,22 @@ class Unit:
     links: dict[str, LinkRow] = field(default_factory=dict)
     incidents: dict[str, IncidentRow] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
-    _before: dict[str, object] = field(default_factory=dict)
+    stored_state: StateRow = field(default_factory=StateRow)
+    stored_links: dict[str, LinkRow] = field(default_factory=dict)
+    stored_incidents: dict[str, IncidentRow] = field(default_factory=dict)
 
     def add(self, name: str, row: ConnectionRow) -> None:
         """Puts a Connection into the unit in memory, in place of one of that name."""
         self.connections[name] = row
         self.links.setdefault(name, LinkRow())
 
-    def writes(self) -> list[Write]:
-        """Only what changed, and only rows that are the reconciler's own."""
-        rows: dict[str, Model] = {STATE: self.state}
-        rows |= {LINK + n: link for n, link in self.links.items()}
-        rows |= {f"{INCIDENT}{i.connection}:{k}": i for k, i in self.incidents.items()}
-        plain = {key: to_data(row) for key, row in rows.items()}
-        changed = [Write(WriteKind.UPSERT, k, d) for k, d in plain.items() if self._before.get(k) != d]
-        self._before.update(plain)
-        return changed
+    def drop(self, name: str) -> None:
+        """Takes a Connection and what was known of it out of the unit in memory."""
+        del self.connections[name], self.links[name]
+        self.stored_links.pop(name, None)
+        for incidents in (self.incidents, self.stored_incidents):
+            for key in [k for k, i in incidents.items() if i.connection == name]:
+                del incidents[key]
 
 
 def to_data(row: Model) -> dict[str, object]:
@@ -181,7 +207,7 @@ def _read(model: type[M], row: Row) -> M:
 
 async def load(store: Store, name: str) -> Unit:
     unit = Unit(name)
-    for row in await store.query(UNITS, name):
+    for row in await store.query(UNITS, name, end=HISTORY):
         unit.etags[row.key] = row.etag
         if row.key == GATEWAY:
             unit.gateway = _read(GatewayRow, row)
@@ -195,5 +221,6 @@ async def load(store: Store, name: str) -> Unit:
             unit.incidents[row.key.rsplit(":", 1)[1]] = _read(IncidentRow, row)
     for name_ in unit.connections:
         unit.links.setdefault(name_, LinkRow())
-    unit.writes()
+    unit.stored_state, unit.stored_links = unit.state, dict(unit.links)
+    unit.stored_incidents = dict(unit.incidents)
     return unit

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limit:
-    """`unit` is s, bytes, bits or 1."""
+    """`unit` is s, d (days), bytes, bits or 1."""
 
     default: int
     least: int
@@ -48,3 +48,13 @@ WATCH_S = 5  # how soon to look again while an Incident is young
 WATCH_FOR_S = 900  # an Incident older than that is looked at by the sweep alone: days of outage must not cost reads
 TOKEN_VALID_S = 86_400  # an enrolment token that nobody used in a day is not needed
 QUEUE_GRANT_S = 3600  # the SAS of an agent's queue; renewed over HTTPS
+EVENT_PAGE = Limit(100, 1, 500, "1", "Events in one answer")
+EVENT_CHARS = 1000  # of an Event's message: Azure's own words may be pages long
+EVENTS_DAYS = Limit(30, 1, 3650, "d", "Events and closed Incidents hold addresses of homes, which are personal data")
+EVENTS_KEPT = 2000  # per Gateway, the newest: a tunnel that flaps must not fill the table
+INCIDENTS_KEPT = 200  # closed ones per Gateway, the newest
+AUDIT_DAYS = Limit(400, 31, 3650, "d", "a year of who did what, and some; whole months are dropped")
+COMMANDS_DAYS = 30  # records of commands
+REPLACED_S = 86_400  # an enrolment that a newer one replaced is kept that long; its token has run out by then
+RETENTION_ROWS = 10_000  # one daily run deletes no more; the next goes on
+FORGET_ROWS = 1000  # one step deletes no more of the history of a Connection that is gone; the next goes on

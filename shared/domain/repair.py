@@ -86,7 +86,10 @@ STEADY = Wait(limits.SWEEP_S, "nothing to repair")
 def decide(s: Situation, now: datetime) -> Decision:
     """One decision; called at every step, never remembered: what was done shows in the situation itself."""
     if s.spec.policy == "observe":
-        return STEADY if not s.lacks else GiveUp("repair policy is observe: " + "; ".join(s.lacks))
+        if s.lacks:
+            return GiveUp("repair policy is observe: " + "; ".join(s.lacks))
+        # A pin from before would go on keeping Azure from healing itself: what was done is undone, and no more.
+        return STEADY if s.pin is None else _end_of_pin(s, s.pin, now)
     if (moved := _moved(s, _pace(s, now))) is not None:
         return moved
     if s.pin is not None:
@@ -131,6 +134,14 @@ def _while_pinned(s: Situation, pin: Pin, now: datetime) -> Decision:
         if s.last_initiate and now >= s.last_initiate + timedelta(seconds=limits.INITIATE_AGAIN_S):
             return Act(Rung.INITIATE, "no proof since the last time: " + "; ".join(s.lacks))
         return Wait(pace, "waiting for proof: " + "; ".join(s.lacks))
+    return _end_of_pin(s, pin, now)
+
+
+def _end_of_pin(s: Situation, pin: Pin, now: datetime) -> Decision:
+    """Nothing lacks: when to go back to the name."""
+    pace = _pace(s, now)
+    if not s.azure_settled:
+        return Wait(pace, "Azure is taking the new address")
     settled = timedelta(seconds=s.spec.unpin_after_seconds)
     quiet = timedelta(seconds=s.dns.ttl_s)
     if s.healthy_since is None or (left := s.healthy_since + settled - now) > timedelta():

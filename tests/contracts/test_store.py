@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -141,6 +143,41 @@ async def test_query_is_by_prefix_in_key_order(store: Store, unique: str) -> Non
     found = [r.key for r in await store.query(unique, "p", "conn/")]
     assert found == sorted(k for k in keys if k.startswith("conn/"))
     assert [r.key for r in await store.query(unique, "p", "conn")] == sorted(k for k in keys if k.startswith("conn"))
+
+
+async def test_query_by_a_range_of_keys(store: Store, unique: str) -> None:
+    keys = [
+        "connection:a",
+        "gateway",
+        "lease",
+        "link:a-b",
+        "link:a",
+        "~event:0A",
+        "~event:0B",
+        "~event:Z",
+        "~incident:a",
+    ]
+    await store.transact(unique, "p", [insert(k) for k in reversed(keys)])
+
+    async def found(prefix: str = "", **bounds: Any) -> list[str]:
+        return [r.key for r in await store.query(unique, "p", prefix, **bounds)]
+
+    assert await found(end="~") == sorted(k for k in keys if not k.startswith("~"))
+    assert await found(start="~") == ["~event:0A", "~event:0B", "~event:Z", "~incident:a"]
+    assert await found(start="~event:0B", end="~event:Z") == ["~event:0B"], "the start is in, the end is not"
+    assert await found("~event:", start="~event:0A~") == ["~event:0B", "~event:Z"]
+    assert await found("~event:", end="~event:0~", limit=1) == ["~event:0A"]
+    assert await found("link:", start="~") == [] and await found(limit=3) == sorted(keys)[:3]
+
+
+async def test_a_limit_gives_the_first_rows_over_many_pages(store: Store, unique: str) -> None:
+    keys = [f"~event:{i:05}" for i in range(1200)]
+    mixed = random.Random(7).sample(keys, len(keys))
+    for i in range(0, len(mixed), 100):
+        await store.transact(unique, "p", [insert(k) for k in mixed[i : i + 100]])
+    for limit in (1, 7, 1000, 1001, 1199, 1200, 5000):
+        assert [r.key for r in await store.query(unique, "p", "~", limit=limit)] == keys[:limit]
+    assert [r.key for r in await store.query(unique, "p", start=keys[50], limit=2)] == keys[50:52]
 
 
 async def test_scan_finds_one_key_in_all_partitions(store: Store, unique: str) -> None:

@@ -27,9 +27,19 @@ class FakeStore:
         found = self._rows.get((table, partition, key))
         return None if found is None else Row(partition, key, json.loads(found[0]), found[1])
 
-    async def query(self, table: str, partition: str, prefix: str = "") -> list[Row]:
+    async def query(
+        self,
+        table: str,
+        partition: str,
+        prefix: str = "",
+        *,
+        start: str = "",
+        end: str = "",
+        limit: int | None = None,
+    ) -> list[Row]:
         check_table(table)
-        keys = sorted(k for t, p, k in self._rows if t == table and p == partition and k.startswith(prefix))
+        mine = (k for t, p, k in self._rows if t == table and p == partition and k.startswith(prefix))
+        keys = sorted(k for k in mine if k >= start and (not end or k < end))[:limit]
         return [row for k in keys if (row := await self.get(table, partition, k))]
 
     async def scan(self, table: str, key: str) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import azure.functions as func
 import pytest
@@ -71,7 +72,7 @@ async def call(
     given = {"X-Forwarded-For": f"{FIRST}:50123"} if headers is None else headers
     request = func.HttpRequest(
         method="GET",
-        url=f"https://api.invalid/api/{name}",
+        url=f"https://api.invalid/api/{name}?{urlencode(params or {})}",
         headers=given,
         params=params or {},
         route_params=route or {},

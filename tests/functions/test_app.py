@@ -26,6 +26,8 @@ HTTP = {
     "get_connection": ("GET", "connections/{name}", "function"),
     "get_connection_status": ("GET", "connections/{name}/status", "function"),
     "get_incidents": ("GET", "connections/{name}/incidents", "function"),
+    "get_gateway_events": ("GET", "gateways/{name}/events", "function"),
+    "get_connection_events": ("GET", "connections/{name}/events", "function"),
     "put_psk": ("PUT", "connections/{name}/psk", "function"),
     "delete_connection": ("DELETE", "connections/{name}", "function"),
     "post_token": ("POST", "agents/{name}/token", "function"),
@@ -53,7 +55,9 @@ def test_queue_and_timer() -> None:
     assert (reconcile["type"], reconcile["queueName"]) == ("queueTrigger", "reconcile")
     sweep = FUNCTIONS["sweep"].get_trigger().get_dict_repr()
     assert (sweep["type"], sweep["schedule"]) == ("timerTrigger", "0 * * * * *")
-    assert set(FUNCTIONS) == {*HTTP, "reconcile", "sweep"}
+    retention = FUNCTIONS["retention"].get_trigger().get_dict_repr()
+    assert (retention["type"], retention["schedule"]) == ("timerTrigger", "0 17 3 * * *")
+    assert set(FUNCTIONS) == {*HTTP, "reconcile", "sweep", "retention"}
 
 
 def test_every_output_goes_to_the_reconcile_queue() -> None:

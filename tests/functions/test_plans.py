@@ -58,6 +58,27 @@ async def test_a_put_with_a_hash_that_no_longer_holds_stores_nothing(world: Worl
     assert (await call("put_connection", moved, HOME, params={"plan": given})).status == 200
 
 
+async def test_a_put_with_an_empty_hash_is_no_put_without_one(world: World) -> None:
+    """A script whose variable was never set."""
+    for name, document, route in (("put_gateway", GATEWAY, HUB), ("put_connection", CONNECTION, HOME)):
+        assert (await call(name, document, route, params={"plan": ""})).status == 409
+        assert (await call(name.replace("put", "get"), route=route)).status == 404
+        assert (await call(name, document, route)).status == 201
+
+
+async def test_what_a_plan_is_of_is_never_guessed(world: World) -> None:
+    await world.joined()
+    for name, document, route in (("plan_gateway", GATEWAY, HUB), ("plan_connection", CONNECTION, HOME)):
+        both = await call(name, document, route, params={"delete": "true"})
+        assert (both.status, both.problem()) == (422, ["deletion-body"])
+        odd = await call(name, document, route, params={"delete": "yes"})
+        assert (odd.status, odd.problem()) == (422, ["flag-form"])
+    given = (await call("plan_connection", route=HOME, params={"delete": "true"})).json["hash"]
+    odd = await call("delete_connection", route=HOME, params={"plan": given, "orphanHome": "1"})
+    assert (odd.status, odd.problem()) == (422, ["flag-form"])
+    assert (await call("get_connection", route=HOME)).json["metadata"]["deleting"] is False
+
+
 async def test_what_is_not_ours_makes_a_plan_that_may_not_be_applied(world: World) -> None:
     foreign = {"location": "westeurope", "properties": {"addressSpace": {"addressPrefixes": ["10.9.0.0/16"]}}}
     world.arm.seed(REFS[ArmKind.VIRTUAL_NETWORK], foreign)

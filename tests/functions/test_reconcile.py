@@ -50,6 +50,23 @@ async def test_a_unit_that_is_being_worked_on_is_looked_at_soon(world: World) ->
     assert due is not None and timedelta() < due - world.clock.now() <= timedelta(seconds=10)
 
 
+async def test_wakes_that_wait_for_one_step_are_one_step_together(world: World) -> None:
+    await world.put()
+    lease = await Lease.acquire(world.store, "hub", "other", world.clock.now())
+    for _ in range(5):
+        await handle(wake_message(world.services, "hub", "put"))
+    waiting = world.queue.texts(RECONCILE)
+    assert len(waiting) == 5
+    await lease.release()
+    world.clock.advance(1)
+    await handle(wake_message(world.services, "hub", "sweep"))
+    reads = len(world.arm.requests)
+    world.clock.advance(10)
+    for text in waiting:
+        await handle(text)
+    assert reads > 0 and len(world.arm.requests) == reads
+
+
 async def test_a_unit_that_is_gone_is_no_error(world: World) -> None:
     await handle(wake_message(world.services, "none", "sweep"))
     assert world.arm.requests == []

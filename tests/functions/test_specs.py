@@ -196,6 +196,7 @@ async def test_a_key_goes_in_and_never_comes_out(world: World) -> None:
         {"value": SECRET + "-"},
         {"value": [SECRET]},
         {"psk": SECRET},
+        {"value": "AKeyOfMyOwn0123456789", "note": SECRET},
         {"value": {"value": SECRET}},
         [SECRET],
         f"value: *{SECRET}",

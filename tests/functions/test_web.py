@@ -62,6 +62,8 @@ def test_no_header_no_address() -> None:
         (b"a:\n  - 1\n  - x\n", {"a": [1, "x"]}),
         (b"", None),
         (b"a: 10.0.0.0/16\n", {"a": "10.0.0.0/16"}),
+        (b'{\t"a":\t1e4\n}', {"a": 10000.0}),
+        (b'{"a": "\\ud83c\\udfe0"}', {"a": "\U0001f3e0"}),
     ],
 )
 def test_yaml_and_json(body: bytes, data: object) -> None:
@@ -84,6 +86,41 @@ def test_yaml_and_json(body: bytes, data: object) -> None:
 def test_what_is_neither_says_where(body: bytes, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         web.document(request(body))
+
+
+def asked(query: str) -> func.HttpRequest:
+    """As the platform hands it over: what is empty is in the URL only."""
+    url = f"https://x.invalid/api?{query}"
+    return func.HttpRequest(method="PUT", url=url, headers={}, params={}, route_params={}, body=b"")
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("", None),
+        ("plan=", ""),
+        ("plan", ""),
+        ("plan=ab", "ab"),
+        ("plan=a&plan=", "a,"),
+        ("Plan=a", None),
+        ("plan=%2C", ","),
+    ],
+)
+def test_what_stands_in_the_query(query: str, value: str | None) -> None:
+    assert web.query(asked(query), "plan") == value
+
+
+@pytest.mark.parametrize(("query", "value"), [("", False), ("delete=false", False), ("delete=true", True)])
+def test_a_flag(query: str, value: bool) -> None:
+    assert web.flag(asked(query), "delete") is value
+
+
+@pytest.mark.parametrize(
+    "query", ["delete", "delete=", "delete=1", "delete=True", "delete=ture", "delete=true&delete=true"]
+)
+def test_a_flag_is_never_guessed(query: str) -> None:
+    with pytest.raises(InvalidInput, match="neither true nor false"):
+        web.flag(asked(query), "delete")
 
 
 ERRORS = [

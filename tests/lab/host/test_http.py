@@ -33,6 +33,13 @@ async def test_request_and_response_are_carried_whole(world: World) -> None:
     assert (seen["name"], seen["query"], seen["body"], seen["method"]) == ("J\u00f6", {"a": "1"}, "{}", "PUT")
 
 
+async def test_a_worker_is_told_the_query_as_azure_tells_it(world: World) -> None:
+    """Repeated ones joined, empty ones left out."""
+    async with world.host() as host:
+        _, text = await _call(host, "GET", "/api/hello/x?a=1&b=&c&a=2&a=")
+    assert json.loads(text)["query"] == {"a": "1,2,"}
+
+
 async def test_the_peer_is_the_last_forwarded_entry(world: World) -> None:
     async with world.host() as host:
         _, lying = await _call(host, "GET", "/api/hello/x", headers={"X-Forwarded-For": "198.51.100.1"})
@@ -49,6 +56,7 @@ async def test_the_peer_is_the_last_forwarded_entry(world: World) -> None:
         ("GET", "/api/hello/me", 200, "literal"),
         ("GET", "/api/hello/12", 200, "int 12"),
         ("GET", "/api/files/a/b.txt", 200, "a/b.txt"),
+        ("GET", "/api/files/a%0Ab", 200, "a\nb"),
         ("GET", "/api/files", 200, "(none)"),
         ("GET", "/api/list", 200, "(all)"),
         ("POST", "/api/hello/x", 404, ""),

@@ -98,3 +98,12 @@ def test_a_url_with_a_signature_is_refused_without_quoting_it() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_settings({**GOOD, "HOMELINK_QUEUE_PUBLIC_URL": "https://q.example.org/?sig=s3cret"})
     assert "s3cret" not in str(refused.value)
+
+
+def test_how_long_history_is_kept() -> None:
+    assert (read_settings(GOOD).events_days, read_settings(GOOD).audit_days) == (30, 400)
+    given = read_settings({**GOOD, "HOMELINK_EVENTS_DAYS": " 7 ", "HOMELINK_AUDIT_DAYS": "3650"})
+    assert (given.events_days, given.audit_days) == (7, 3650)
+    for wrong in ("0", "3651", "-1", "1.5", "a week", "９"):
+        assert problems({**GOOD, "HOMELINK_EVENTS_DAYS": wrong}) == {"HOMELINK_EVENTS_DAYS": "settingNumber"}
+    assert problems({**GOOD, "HOMELINK_AUDIT_DAYS": "30"}) == {"HOMELINK_AUDIT_DAYS": "settingNumber"}

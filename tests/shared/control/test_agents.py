@@ -122,7 +122,9 @@ async def test_two_who_use_one_token_at_once(world: World) -> None:
         await enrolled(world, token, OTHER_NONCE)
 
     world.store.before_transact = rival
-    with pytest.raises(Refused, match="at this moment"):
+    with pytest.raises(TemporaryError, match="at this moment"):
+        await enrolled(world, token)
+    with pytest.raises(Refused, match="already used"):
         await enrolled(world, token)
     assert len(await world.store.scan(AGENTS, "agent")) == 1
 

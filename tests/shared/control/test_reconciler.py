@@ -315,9 +315,9 @@ async def test_trouble_of_the_vault_is_told_and_passes(world: World) -> None:
 async def test_a_connection_with_years_of_incidents_can_be_forgotten(world: World) -> None:
     await world.joined()
     now = world.clock.now()
-    for n in range(250):
+    for n in range(1200):
         row = IncidentRow(id=f"{n:026d}", connection="home", finding="tunnel-down", opened=now, closed=now)
-        await world.store.transact(UNITS, "hub", [Write(WriteKind.INSERT, f"incident:home:{row.id}", to_data(row))])
+        await world.store.transact(UNITS, "hub", [Write(WriteKind.INSERT, row.key, to_data(row))])
     await world.app.specs.delete_connection("home")
     await world.run(300)
     assert await world.app.specs.list_connections() == []

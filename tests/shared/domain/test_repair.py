@@ -95,7 +95,14 @@ CASES: list[tuple[str, Situation, type, Rung | None]] = [
     ("pinned, caches old", replace(PROVEN, agrees_since=None), Wait, None),
     ("pinned, caches agree since a moment", replace(PROVEN, agrees_since=ago(59)), Wait, None),
     ("pinned, all well", PROVEN, Act, Rung.UNPIN),
-    ("pinned, all well, observe", replace(PROVEN, spec=RepairSpec(policy="observe")), Wait, None),
+    ("pinned, all well, observe", replace(PROVEN, spec=RepairSpec(policy="observe")), Act, Rung.UNPIN),
+    ("pinned, down, observe", replace(PINNED, lacks=DOWN, spec=RepairSpec(policy="observe")), GiveUp, None),
+    (
+        "pinned, Azure at work, observe",
+        replace(PROVEN, azure_settled=False, spec=RepairSpec(policy="observe")),
+        Wait,
+        None,
+    ),
     ("pinned, all well, pinning switched off since", replace(PROVEN, spec=RepairSpec(pin=False)), Act, Rung.UNPIN),
 ]
 
@@ -170,7 +177,7 @@ def test_what_must_hold_in_every_situation(s: Situation) -> None:
         assert 0 < decision.seconds <= 60
     if not isinstance(decision, Act):
         return
-    assert s.spec.policy != "observe"
+    assert s.spec.policy != "observe" or decision.rung is Rung.UNPIN, "what it had done itself is undone, no more"
     if decision.rung is Rung.PIN:
         assert decision.address == s.reported_address == s.dns.agreed(), "both witnesses"
         assert decision.address not in s.taken

@@ -1,0 +1,1 @@
+"""The driver for pfSense: desired tunnel -> config.xml entries, one PHP transaction on the firewall, three ways in."""

@@ -1,0 +1,441 @@
+"""What the driver does to a firewall, and what it leaves alone. Its PHP is executed on the twin."""
+
+from __future__ import annotations
+
+import base64
+import re
+import stat
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agent.errors import AgentError, FirewallBusy, FirewallError
+from agent.firewall.contract import Revert
+from shared.wire.commands import Esp, SecretRef, Transit
+from tests.agent.firewall.contract_suite import LONG
+from tests.agent.firewall.pfsense.world import OTHER_GATEWAY, PfSenseBench
+
+HAND_RULE = (
+    "config_set_path('filter/rule/', ['type' => 'pass', 'interface' => 'lan', 'tracker' => '77', 'descr' => 'by hand',"
+    " 'source' => ['any' => ''], 'destination' => ['any' => '']]);"
+)
+
+
+def apply(bench: PfSenseBench, revert: Revert | None = LONG, **changes: Any) -> None:
+    d = bench.desired(**changes)
+    bench.firewall.apply(d, 1, bench.psk(d), revert)
+
+
+def settle(bench: PfSenseBench, **changes: Any) -> None:
+    apply(bench, **changes)
+    bench.firewall.confirm()
+
+
+def saves(bench: PfSenseBench) -> int:
+    """How often config.xml was written: each write tells a second firewall."""
+    return bench.text("/var/run/events").count("filter sync")
+
+
+def made(bench: PfSenseBench, interface: str) -> int:
+    return bench.twin.kernel.interfaces[interface].made
+
+
+# one transaction ------------------------------------------------------------------------------------------------------
+
+
+def test_everything_of_a_tunnel_is_there_after_one_write(plain: PfSenseBench) -> None:
+    before = saves(plain)
+    settle(plain)
+    assert saves(plain) == before + 1
+    frr, swanctl = plain.text("/var/etc/frr/frr.conf"), plain.text("/var/etc/ipsec/swanctl.conf")
+    assert " neighbor 10.0.1.30 update-source 192.168.1.1\n neighbor 10.0.1.30 timers 60 180\n" in frr
+    assert " neighbor 10.0.1.30 ebgp-multihop 255\n" in frr
+    assert "  neighbor 10.0.1.30 route-map homelink-home-out out\n" in frr
+    assert re.search(r"ip prefix-list homelink-home-in seq 10 permit 10\.0\.0\.0/16 le 32 *\n", frr)
+    assert re.search(r"ip prefix-list homelink-home-out seq 10 permit 192\.168\.1\.0/24 *\n", frr)
+    for line in ("proposals = aes256gcm128-sha384-ecp384", "dpd_delay = 10s", "reqid = 5001", "close_action = start"):
+        assert f"{line}\n" in swanctl
+    vti = plain.twin.kernel.interfaces["ipsec1"]
+    assert ("10.0.1.29", 30, "10.0.1.30") in vti.addresses
+    assert vti.mtu == 1400
+    (interface,) = plain.xml("interfaces/opt1")
+    assert interface.findtext("mss") == "1390"
+    rules = [r for r in plain.xml("filter/rule") if r.findtext("interface") == "enc0"]
+    assert [(r.findtext("source/address"), r.findtext("destination/address")) for r in rules] == [
+        ("10.0.1.30", "192.168.1.1"),
+        ("10.0.0.0/16", "192.168.1.0/24"),
+    ]
+
+
+def test_nothing_to_do_writes_and_applies_nothing(plain: PfSenseBench) -> None:
+    settle(plain)
+    before, saved, commands = plain.twin.config(), saves(plain), len(plain.twin.kernel.log)
+    apply(plain, None)
+    assert (plain.twin.config(), saves(plain)) == (before, saved)
+    changing = ("ifconfig", "strongswanrc", "pfctl", "frr", "swanctl")
+    assert not [c for c in plain.twin.kernel.log[commands:] if c.startswith(changing) and "show" not in c]
+
+
+def test_removal_leaves_neither_file_nor_process_nor_route(plain: PfSenseBench) -> None:
+    settle(plain)
+    plain.firewall.remove("home")
+    kernel = plain.twin.kernel
+    assert "ipsec1" not in kernel.interfaces
+    assert "203.0.113.10" not in kernel.routes
+    assert (kernel.ike, kernel.frr) == (False, ())
+    assert not plain.twin.path("/var/etc/ipsec/swanctl.conf").exists()
+    left = sorted(p.name for p in plain.twin.path("/conf/homelink").iterdir())
+    assert [n for n in left if not n.startswith("agent-")] == []
+    assert "deadman" not in plain.twin.run("ps", "axww").stdout
+
+
+def test_a_change_of_mss_key_or_dpd_does_not_make_the_tunnel_anew(plain: PfSenseBench) -> None:
+    settle(plain)
+    count = made(plain, "ipsec1")
+    settle(plain, mss=1300)
+    settle(plain, mss=1300, dpd_delay_s=20)
+    settle(plain, mss=1300, dpd_delay_s=20, psk=SecretRef("psk-home", "v2"))
+    assert made(plain, "ipsec1") == count
+    assert [e.findtext("mss") for e in plain.xml("interfaces/opt1")] == ["1340"]
+    assert base64.b64encode(plain.psk(plain.desired(psk=SecretRef("psk-home", "v2"))).encode()).decode() in plain.text(
+        "/var/etc/ipsec/swanctl.conf"
+    )
+
+
+def test_a_policy_change_ends_the_live_sa_and_a_new_key_does_not(plain: PfSenseBench) -> None:
+    plain.twin.model.answers |= {"203.0.113.10"}
+    settle(plain)
+    first = plain.twin.model.up["con1"].number
+    settle(plain, psk=SecretRef("psk-home", "v2"))
+    assert plain.twin.model.up["con1"].number == first
+    log = len(plain.twin.kernel.log)
+    settle(plain, esp=Esp("AES256", "SHA256", "PFS2048", 27_000))
+    plain.twin.run("sleep", "2")
+    assert any("--terminate --force" in c and "con1" in c for c in plain.twin.kernel.log[log:])
+
+
+def test_changed_addresses_rename_the_neighbour_in_place(foreign: PfSenseBench) -> None:
+    bgp = replace(foreign.desired().bgp, local_asn=64_900)
+    settle(foreign, bgp=bgp)
+    foreign.twin.edit(
+        "config_set_path('installedpackages/frrbgpneighbors/config/', ['peer' => '10.99.0.9', 'asnum' => '64999']);"
+    )
+    moved = replace(bgp, peer_address="10.0.1.34", advertise=("192.168.0.0/16",))
+    settle(foreign, bgp=moved, transit=Transit("gatewaySubnet", "10.0.1.33", "10.0.1.34", 30))
+    peers = [n.findtext("peer") for n in foreign.xml("installedpackages/frrbgpneighbors/config")]
+    assert peers == ["10.99.0.2", "10.0.1.34", "10.99.0.9"]
+    assert b"10.0.1.30" not in foreign.config()
+    assert "192.168.0.0/16" in foreign.text("/var/etc/frr/frr.conf")
+
+
+def test_the_default_route_stays_though_the_wan_is_down(plain: PfSenseBench) -> None:
+    plain.twin.kernel.offline = {"WAN_DHCP"}
+    try:
+        settle(plain)
+        assert plain.twin.kernel.default == "192.168.178.1"
+        assert "HL_HOME_VTIV4" not in " ".join(plain.twin.kernel.monitored)
+    finally:
+        plain.twin.kernel.offline = set()
+
+
+def test_apipa_is_let_through_only_while_it_is_needed(plain: PfSenseBench) -> None:
+    start = plain.config()
+    transit = Transit("apipa", "169.254.21.2", "169.254.21.1", 30)
+    bgp = replace(plain.desired().bgp, local_address="169.254.21.2", peer_address="169.254.21.1")
+    settle(plain, transit=transit, bgp=bgp)
+    assert len(plain.xml("system/no_apipa_block")) == 1
+    assert "update-source 169.254.21.2\n" in plain.text("/var/etc/frr/frr.conf")
+    settle(plain)
+    assert plain.xml("system/no_apipa_block") == []
+    plain.firewall.remove("home")
+    assert plain.config() == start
+
+
+# beside others --------------------------------------------------------------------------------------------------------
+
+
+def test_a_hand_made_tunnel_is_not_touched(foreign: PfSenseBench) -> None:
+    before, others, conf = made(foreign, "ipsec2"), foreign.foreign(), foreign.text("/var/etc/frr/frr.conf")
+    start, cycled = foreign.config(), list(foreign.twin.model.cycled)
+    settle(foreign, bgp=replace(foreign.desired().bgp, local_asn=64_900))
+    assert foreign.firewall.diff(foreign.firewall.read().tunnels[0].desired) == ()
+    assert made(foreign, "ipsec2") == before
+    assert foreign.foreign() == others
+    assert "ipsec2" not in foreign.twin.model.cycled[len(cycled) :]
+    assert foreign.xml("ipsec/ikev2_retransmit_tries") == []
+    now = foreign.text("/var/etc/frr/frr.conf").splitlines()
+    assert [line for line in conf.splitlines() if line not in now] == []
+    foreign.firewall.remove("home")
+    assert made(foreign, "ipsec2") == before
+    assert foreign.config() == start
+    assert foreign.text("/var/etc/frr/frr.conf") == conf
+    assert "con2 {" in foreign.text("/var/etc/ipsec/swanctl.conf")
+
+
+def test_two_connections_share_what_both_need(plain: PfSenseBench) -> None:
+    start = plain.config()
+    settle(plain)
+    second = plain.second()
+    count = made(plain, "ipsec1")
+    plain.firewall.apply(second, 1, plain.psk(second), LONG)
+    plain.firewall.confirm()
+    assert made(plain, "ipsec1") == count
+    plain.firewall.remove("home")
+    assert plain.firewall.diff(second) == ()
+    frr = plain.text("/var/etc/frr/frr.conf")
+    assert "network 192.168.1.0/24" in frr
+    assert "10.0.1.30" not in frr
+    plain.firewall.remove("office")
+    assert plain.config() == start
+
+
+REFUSED = {
+    "raw": ("config_set_path('installedpackages/frrglobalraw/config/0/frr', base64_encode('x'));", "raw configuration"),
+    "gateway": (
+        "config_set_path('ipsec/phase1/', ['ikeid' => '9', 'remote-gateway' => '203.0.113.10', 'descr' => 'mine']);",
+        r"phase 1 9 \(mine\) leads to 203\.0\.113\.10",
+    ),
+    "peer": (
+        "config_set_path('installedpackages/frrbgpneighbors/config/', ['peer' => '10.0.1.30', 'asnum' => '1']);",
+        r"neighbour 10\.0\.1\.30 that Homelink did not make",
+    ),
+    "name": (
+        "config_set_path('installedpackages/frrglobalprefixes/config/', ['name' => 'homelink-home-in']);",
+        "prefix_list homelink-home-in",
+    ),
+    "interface": ("config_set_path('interfaces/lan/descr', 'hl_home');", "interface lan is called hl_home"),
+    "address": ("config_del_path('interfaces/lan/enable');", r"BGP address 192\.168\.1\.1"),
+    "transit": (
+        "config_set_path('ipsec/phase2/', ['ikeid' => '9', 'uniqid' => 'x', 'reqid' => '9', 'mode' => 'vti',"
+        " 'localid' => ['address' => '10.0.1.29'], 'remoteid' => ['address' => '10.9.9.9']]);",
+        r"another VTI uses 10\.0\.1\.29",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_in_the_way_is_said_before_anything_is_written(plain: PfSenseBench, case: str) -> None:
+    edit, reason = REFUSED[case]
+    plain.twin.edit(edit)
+    before, saved = plain.canonical(), saves(plain)
+    with pytest.raises(FirewallError, match=reason):
+        apply(plain)
+    assert (plain.canonical(), saves(plain)) == (before, saved)
+    assert plain.firewall.read().pending is None
+
+
+def test_a_bgp_that_runs_already_needs_consent(foreign: PfSenseBench) -> None:
+    foreign.merge = False
+    strict, before = foreign.reopened(), foreign.canonical()
+    d = foreign.desired(bgp=replace(foreign.desired().bgp, local_asn=64_900))
+    with pytest.raises(FirewallError, match=r"with ASN 64900.*merge_bgp"):
+        strict.apply(d, 1, foreign.psk(d), LONG)
+    assert foreign.canonical() == before
+
+
+def test_two_connections_of_two_asns_are_refused(plain: PfSenseBench) -> None:
+    settle(plain)
+    second = plain.second()
+    second = replace(second, bgp=replace(second.bgp, local_asn=64_601))
+    with pytest.raises(FirewallError, match="home runs BGP with ASN 64600 here"):
+        plain.firewall.apply(second, 1, plain.psk(second), LONG)
+
+
+def test_a_rule_that_blocks_before_ours_is_reported(plain: PfSenseBench) -> None:
+    plain.twin.edit(HAND_RULE.replace("'pass'", "'block'").replace("'lan'", "'enc0'"))
+    settle(plain)
+    assert "by hand" in (plain.firewall.health().firewall.error or "")
+
+
+# somebody else at the same time ---------------------------------------------------------------------------------------
+
+
+def test_a_save_between_reading_and_writing_is_kept(plain: PfSenseBench) -> None:
+    code = f"require_once('config.inc'); require_once('functions.inc'); {HAND_RULE} write_config('by hand');"
+    plain.twin.path("/tmp/edit.php").write_text(f"<?php {code}")
+    plain.twin.trip("ipsec_setup_tunnels", "exec('/usr/local/bin/php -f /tmp/edit.php');")
+    settle(plain)
+    assert b"by hand" in plain.config()
+    assert plain.firewall.diff(plain.desired()) == ()
+
+
+def test_edits_made_meanwhile_survive_a_rollback(plain: PfSenseBench) -> None:
+    plain.twin.edit(HAND_RULE)
+    with_rule = plain.config()
+    plain.twin.edit("array_pop($GLOBALS['config']['filter']['rule']);")
+    apply(plain)
+    plain.twin.edit(HAND_RULE)
+    plain.firewall.rollback()
+    assert plain.config() == with_rule
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "config_set_path('ipsec/phase1/0/disabled', '');",
+        "config_set_path('ipsec/phase1/0/pre-shared-key', 'another');",
+        "config_set_path('interfaces/opt1/mtu', '1500');",
+        "config_set_path('filter/rule/' . (count(config_get_path('filter/rule')) - 1) . '/disabled', '');",
+        "config_set_path('installedpackages/frrbgpneighbors/config/0/routemap_out', 'none');",
+        "config_del_path('installedpackages/frrbgp/config/0/row');",
+        "config_del_path('gateways/gateway_item/1');",
+    ],
+)
+def test_what_somebody_changes_of_ours_is_noticed_and_put_back(plain: PfSenseBench, edit: str) -> None:
+    settle(plain)
+    plain.twin.edit(edit)
+    d = plain.desired()
+    assert plain.firewall.diff(d)
+    apply(plain, None)
+    assert plain.firewall.diff(d) == ()
+
+
+# when it goes wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", ["ipsec_configure", "interface_configure", "frr_generate_config"])
+def test_a_failure_half_way_is_undone_at_once(plain: PfSenseBench, function: str) -> None:
+    before = plain.canonical()
+    plain.twin.trip(function, "throw new Error('broken');")
+    with pytest.raises(FirewallError, match="broken"):
+        apply(plain)
+    assert plain.canonical() == before
+    assert plain.firewall.read().pending is None
+
+
+def test_rules_that_pf_refuses_are_undone(plain: PfSenseBench) -> None:
+    settle(plain)
+    before = plain.config()
+    plain.twin.kernel.refuse_rules = True
+    with pytest.raises(FirewallError, match="packet filter"):
+        apply(plain, mss=1200)
+    plain.twin.kernel.refuse_rules = False
+    assert plain.firewall.read().pending is not None  # going back met the same filter, so the timer still counts
+    plain.firewall.rollback()
+    assert plain.config() == before
+
+
+def test_killed_between_write_and_apply(plain: PfSenseBench) -> None:
+    before = plain.canonical()
+    plain.twin.trip("ipsec_configure", "posix_kill(getmypid(), 9);")
+    with pytest.raises(AgentError):
+        apply(plain)
+    d = plain.desired()
+    assert any("cut short" in c.detail for c in plain.firewall.diff(d))
+    apply(plain)
+    assert plain.firewall.diff(d) == ()
+    assert "ipsec1" in plain.twin.kernel.interfaces
+    plain.firewall.rollback()
+    assert plain.canonical() == before
+
+
+def test_a_reboot_before_the_confirmation_is_noticed_and_undone(plain: PfSenseBench) -> None:
+    before = plain.canonical()
+    apply(plain)
+    plain.twin.reboot()
+    pending = plain.reopened().read().pending
+    assert pending is not None
+    assert pending.deadline == float("-inf")
+    plain.firewall.rollback()
+    assert plain.canonical() == before
+
+
+def test_the_timer_is_gone_after_a_confirmation(plain: PfSenseBench) -> None:
+    apply(plain)
+    assert plain.twin.run("ps", "axww").stdout.count("deadman") == 1
+    plain.firewall.confirm()
+    assert "deadman" not in plain.twin.run("ps", "axww").stdout
+
+
+# the ways in ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_the_rest_package_it_goes_on_by_xmlrpc_and_says_so(plain: PfSenseBench) -> None:
+    driver = plain.driver("rest", "xmlrpc")
+    d = plain.desired()
+    assert driver.read().tunnels == ()
+    plain.twin.faults.rest_removed = True
+    driver.apply(d, 1, plain.psk(d), LONG)
+    firewall = driver.health().firewall
+    assert firewall.version.endswith("by xmlrpc")
+    assert "REST API package is not there" in (firewall.error or "")
+    assert driver.read().tunnel("home") is not None
+
+
+def test_a_refused_key_is_not_tried_again(plain: PfSenseBench) -> None:
+    plain.ways["rest"]._key = "wrong"  # type: ignore[attr-defined]
+    driver = plain.driver("rest")
+    asked = len(plain.twin.firewall.server.requests)
+    for _ in range(3):
+        with pytest.raises(FirewallBusy, match="does not accept the key"):
+            driver.read()
+    assert len(plain.twin.firewall.server.requests) == asked + 1
+    assert not driver.health().firewall.reachable
+
+
+def test_a_silent_firewall_is_busy(plain: PfSenseBench) -> None:
+    plain.twin.faults.web_down = True
+    with pytest.raises(FirewallBusy, match="no answer"):
+        plain.firewall.read()
+
+
+@pytest.mark.parametrize("way", ["rest", "xmlrpc", "local"])
+def test_the_key_is_in_no_command_and_in_private_files_only(plain: PfSenseBench, way: str) -> None:
+    driver, commands = plain.recorded(way)
+    d = plain.desired()
+    psk = plain.psk(d)
+    driver.apply(d, 1, psk, LONG)
+    text = "\n".join(commands)
+    for form in (psk, psk.encode().hex(), base64.b64encode(psk.encode()).decode()):
+        assert form not in text
+    assert all(len(c) <= 1024 for c in commands) or way != "rest"
+    folder = plain.twin.path("/conf/homelink")
+    assert {stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir()} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not (folder / "once.pem").exists()
+    assert list(plain.twin.path("/tmp").glob("homelink-*")) == []
+    assert psk not in str(driver.health()) + str(driver.diagnose("home"))
+
+
+# looking --------------------------------------------------------------------------------------------------------------
+
+
+def test_health_is_what_the_daemons_say(plain: PfSenseBench) -> None:
+    model = plain.twin.model
+    model.answers |= {"203.0.113.10", "10.0.1.30", "10.0.0.4"}
+    model.offers["10.0.1.30"] = ("10.0.0.0/16",)
+    settle(plain, probe="10.0.0.4")
+    health = plain.firewall.health()
+    (t,) = health.tunnels
+    assert health.up() == {"home"}
+    assert (t.ike.state, t.ike.remote_address, t.ike.nat_traversal) == ("ESTABLISHED", "203.0.113.10", True)
+    assert (t.bgp.state, t.bgp.received, t.bgp.sent) == ("Established", ("10.0.0.0/16",), ("192.168.1.0/24",))
+    assert [p.ok for p in t.probes] == [True]
+    assert health.firewall.wan_address == "192.168.178.2"
+    assert health.firewall.version.startswith("pfSense 2.8.1-RELEASE, FRR 9.1.2")
+
+
+def test_changes_that_wait_to_be_applied_by_hand_are_told(plain: PfSenseBench) -> None:
+    plain.twin.php("mark_subsystem_dirty('filter');")
+    assert "wait to be applied: filter" in (plain.firewall.health().firewall.error or "")
+    plain.twin.php("clear_subsystem_dirty('filter');")
+
+
+def test_why_no_sa_comes_up_is_said(plain: PfSenseBench) -> None:
+    settle(plain)
+    assert plain.firewall.initiate("home").startswith("not established: ")
+    plain.firewall.start("home")
+    assert plain.firewall.health().tunnels[0].ike_error == "PEER_NOT_RESPONDING"
+    plain.twin.model.answers |= {"203.0.113.10"}
+    assert plain.firewall.initiate("home") == "SA installed"
+    assert plain.firewall.health().tunnels[0].ike_error is None
+
+
+def test_another_connections_gateway_may_not_be_ours(plain: PfSenseBench) -> None:
+    settle(plain)
+    second = plain.second()
+    twin = replace(second, peer_address="203.0.113.10", peer_id="203.0.113.10")
+    with pytest.raises(FirewallError, match="leads to 203"):
+        plain.firewall.apply(twin, 1, plain.psk(twin), LONG)
+    assert OTHER_GATEWAY not in plain.text("/var/etc/ipsec/swanctl.conf")
