@@ -81,7 +81,7 @@ def load(path: Path) -> Config:
         ca=_text(raw, "ca", "", errors) or None,
         timing=_timing(timing, errors),
         driver=driver,
-        linux=_linux(linux, errors) if driver == "linux" else LinuxSettings(),
+        linux=_linux(linux, errors) if driver != "pfsense" else LinuxSettings(),
         pfsense=_pfsense(pfsense, errors) if driver == "pfsense" else PfSenseSettings(),
     )
     if errors:

@@ -1,7 +1,7 @@
-"""The registered functions by name. An app lists them only once in its life, so all tests share this list."""
+"""The registered functions by name. An app lists them only once in its life, so all tests share the model's list."""
 
 from __future__ import annotations
 
-import function_app
+from lab.model.host import LISTED
 
-FUNCTIONS = {f.get_function_name(): f for f in function_app.app.get_functions()}
+FUNCTIONS = {f.get_function_name(): f for f in LISTED}

@@ -69,9 +69,9 @@ def find_app(module: ModuleType) -> Any:
     return next(iter(found.values()))
 
 
-def describe(app: Any, settings: HostSettings) -> tuple[AppFunction, ...]:
-    """Every function of a FunctionApp, checked. SettingsError names function and binding."""
-    return tuple(_describe(function, settings) for function in app.get_functions())
+def describe(functions: Iterable[Any], settings: HostSettings) -> tuple[AppFunction, ...]:
+    """What `FunctionApp.get_functions` lists, each checked. SettingsError names function and binding."""
+    return tuple(_describe(function, settings) for function in functions)
 
 
 def _describe(function: Any, settings: HostSettings) -> AppFunction:

@@ -61,7 +61,7 @@ class Host:
         drain: float = 30.0,
         log_messages: bool = False,
     ) -> None:
-        self.functions = describe(app, settings)
+        self.functions = describe(app.get_functions(), settings)
         self.clock = clock
         self.url = ""
         self.drained = True

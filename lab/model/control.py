@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from lab.model.arm import Azure, ModelArm
+from lab.model.chance import SeededRandom
 from lab.model.faults import AsyncSeam, Injector, Process
 from lab.model.host import Host, Hosted
 from lab.model.loop import LoopClock
@@ -20,7 +21,6 @@ from shared.control.services import Services
 from shared.domain.model import ControllerId
 from shared.errors import ArmBusy, TemporaryError
 from shared.seams import Resolver
-from tests.fakes import SeededRandom
 
 FUNCTIONS = "functions"
 

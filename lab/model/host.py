@@ -29,7 +29,9 @@ from shared import wiring
 from shared.control.services import Services
 
 SETTINGS = load(Path(function_app.__file__).parent, {})
-FUNCTIONS: dict[str, AppFunction] = {f.name: f for f in describe(function_app.app, SETTINGS)}
+LISTED = tuple(function_app.app.get_functions())
+"""As the app registered them; it may be asked only once in its life."""
+FUNCTIONS: dict[str, AppFunction] = {f.name: f for f in describe(LISTED, SETTINGS)}
 ROUTER = Router(FUNCTIONS.values(), SETTINGS.route_prefix)
 TIMERS = {f.name: Schedule(str(f.trigger["schedule"]), f.name) for f in FUNCTIONS.values() if f.kind == "timerTrigger"}
 QUEUES = {str(f.trigger["queueName"]): f for f in FUNCTIONS.values() if f.kind == "queueTrigger"}

@@ -16,9 +16,11 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from lab.documents import document
 from lab.model import agent
 from lab.model.arm import Azure
 from lab.model.assumptions import Assumptions
+from lab.model.chance import SeededRandom
 from lab.model.control import Control
 from lab.model.dataplane import ModelDataPlane
 from lab.model.fabric import Fabric
@@ -28,8 +30,6 @@ from lab.model.host import Gone
 from lab.model.loop import EPOCH, LoopClock
 from lab.model.names import Names
 from lab.model.watch import Watch, WatchedFirewall
-from tests.examples import CONNECTION, GATEWAY
-from tests.fakes import SeededRandom
 
 SUBSCRIPTION = "22222222-2222-2222-2222-222222222222"
 PUBLIC = tuple(f"203.0.113.{n}" for n in range(10, 90, 10))
@@ -63,7 +63,7 @@ class World:
         self.names = Names(self.fabric.clock)
         self._ids = 0
         self._backup: Any = None
-        self.gateway = copy.deepcopy(GATEWAY)
+        self.gateway = document("gateway")
         dataplane = ModelDataPlane(self.fabric, EPOCH)
         self.azure = Azure(SUBSCRIPTION, PUBLIC, self.clock, dataplane, self.names, self._new_id)
         self.controls: dict[str, Control] = {}
@@ -205,13 +205,13 @@ def _nothing() -> None:
 
 
 def _document(name: str, fqdn: str, n: int) -> dict[str, Any]:
-    made = copy.deepcopy(CONNECTION)
-    made["metadata"]["name"] = name
     lan = f"192.168.{n + 1}"
-    made["spec"] |= {
-        "agent": f"{name}-fw",
-        "fqdn": fqdn,
-        "home": {"asn": 65010 + n, "bgpAddress": f"{lan}.1", "prefixes": [f"{lan}.0/24"]},
-        "repair": {"unpinAfterSeconds": UNPIN_AFTER_S},
-    }
+    made = document(
+        "home",
+        agent=f"{name}-fw",
+        fqdn=fqdn,
+        home={"asn": 65010 + n, "bgpAddress": f"{lan}.1", "prefixes": [f"{lan}.0/24"]},
+        repair={"unpinAfterSeconds": UNPIN_AFTER_S},
+    )
+    made["metadata"]["name"] = name
     return made

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lab.pfsense.carrier import NetCarrier
 from lab.pfsense.control import Control
-from lab.pfsense.kernel import Carrier
+from lab.pfsense.daemons import Carrier
 from lab.pfsense.model import Model
 from lab.pfsense.twin import VERSION, Firewall
 

@@ -42,7 +42,7 @@ LINUX_ONLY = frozenset(
         "arp",
     ]
 )
-"""Programs of the machine that the box does not show: not on FreeBSD, elsewhere there, or to be answered by the twin."""
+"""Programs of the machine that the box hides: not on FreeBSD, elsewhere there, or answered by the twin."""
 KERNEL_COMMANDS = [
     "sbin/ifconfig",
     "sbin/route",
@@ -60,10 +60,22 @@ KERNEL_COMMANDS = [
     "bin/pgrep",
     "usr/local/sbin/pkg-static",
 ]
-_DIRECTORIES = (
-    "cf/conf/backup tmp root proc dev host home var/run var/db var/log var/etc/ipsec var/etc/frr usr/local/etc/rc.conf.d "
-    "usr/local/www"
-).split()
+_DIRECTORIES = [
+    "cf/conf/backup",
+    "tmp",
+    "root",
+    "proc",
+    "dev",
+    "host",
+    "home",
+    "var/run",
+    "var/db",
+    "var/log",
+    "var/etc/ipsec",
+    "var/etc/frr",
+    "usr/local/etc/rc.conf.d",
+    "usr/local/www",
+]
 _PHP_INI = """include_path = ".:/etc/inc:/usr/local/pkg"
 date.timezone = UTC
 error_reporting = 22519
@@ -214,7 +226,7 @@ class Box:
         if self._holder is None:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._holder.pid, signal.SIGKILL)
+            os.kill(self._holder.pid, 0)
         self._holder.wait()
         for pipe in (self._holder.stdout, self._holder.stderr):
             if pipe is not None:

@@ -22,7 +22,7 @@ from lab.net.charon import TUN, Charon, vici_path
 from lab.net.frr import Frr
 from lab.net.run import LabNetError, add_namespace, drop_namespace, inside, ip, nft, run
 from lab.pfsense import frrconf, swanctl
-from lab.pfsense.kernel import Interface
+from lab.pfsense.daemons import Interface
 
 REQID_BASE = 5000
 _INTO_TUNNEL, _OUT_OF_TUNNEL = 100, 101

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from lab.pfsense import swanctl
-from lab.pfsense.kernel import Interface
+from lab.pfsense.daemons import Interface
 
 NO_ANSWER = "CHILD_SA '{}' not established after {:.0f}ms"
 

@@ -43,8 +43,16 @@ _CONTROLS = {
     "parent_id",
 }
 _STATUS = frozenset(
-    "system/version system/packages status/ipsec/sas status/gateways status/interfaces status/services "
-    "interface/available_interfaces diagnostics/config_history/revisions".split()
+    [
+        "system/version",
+        "system/packages",
+        "status/ipsec/sas",
+        "status/gateways",
+        "status/interfaces",
+        "status/services",
+        "interface/available_interfaces",
+        "diagnostics/config_history/revisions",
+    ]
 )
 """Resources that are only read; rootfs/usr/local/libexec/twin-status answers."""
 
@@ -235,7 +243,8 @@ class Rest:
     async def _do_apply(self, subsystem: str) -> None:
         code = {
             "ipsec": "ipsec_configure(); ipsec_reload_package_hook(); filter_configure();",
-            "interfaces": "foreach (array_keys(config_get_path('interfaces')) as $i) { interface_configure($i, true); } filter_configure();",
+            "interfaces": "foreach (array_keys(config_get_path('interfaces')) as $i) { interface_configure($i, true); }"
+            " filter_configure();",
             "filter": "filter_configure_sync();",
             "staticroutes": "system_routing_configure(); filter_configure(); setup_gateways_monitor();",
         }[subsystem]

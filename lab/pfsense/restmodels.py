@@ -161,7 +161,7 @@ subnetv6 gatewayv6 ipv6usev4iface slaacusev4iface prefix_6rd gateway_6rd prefix_
 track6_prefix_id_hex
 """
 INTERFACE_NULLS = tuple(_DHCP_AND_IPV6.split())
-_PROTOCOLS = tuple("tcp udp tcp/udp icmp esp ah gre ipv6 igmp pim ospf carp pfsync".split())
+_PROTOCOLS = ("tcp", "udp", "tcp/udp", "icmp", "esp", "ah", "gre", "ipv6", "igmp", "pim", "ospf", "carp", "pfsync")
 _PORTS = (("protocol", ("tcp", "udp", "tcp/udp")),)
 _FLOATING = (("floating", (True,)),)
 RULE = (

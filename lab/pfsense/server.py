@@ -23,13 +23,16 @@ from lab.pfsense.rest import Rest
 from lab.pfsense.restfield import RestError
 
 LOGIN = "<!DOCTYPE html>\n<html><head><title>pfSense - Login</title></head><body>login</body></html>\n"
-NOT_FOUND = "<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n<center><h1>404 Not Found</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+NOT_FOUND = (
+    "<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n<center><h1>404 Not Found</h1></center>\r\n"
+    "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
 MAX_COMMAND = 1024
 
 
 @dataclass
 class Faults:
-    """`rest_removed`: an upgrade took the REST package away. `web_down`: nothing answers. `rest_busy`: it answers 503."""
+    """`rest_removed`: an upgrade took the REST package away. `web_down`: nothing answers. `rest_busy`: 503."""
 
     rest_removed: bool = False
     web_down: bool = False
@@ -124,7 +127,8 @@ class Server:
                 raise RestError(
                     415,
                     "CONTENT_HANDLER_DECODE_NOT_FOUND",
-                    f"No content handler exists for `{kind}`. Change the value of your `Content-Type` header to a valid option and try again.",
+                    f"No content handler exists for `{kind}`. Change the value of your `Content-Type` header to "
+                    "a valid option and try again.",
                 )
             try:
                 body = json.loads(await request.text() or "{}")

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from lab.pfsense.box import Box
-from lab.pfsense.kernel import Carrier, Interface, Kernel
+from lab.pfsense.daemons import Carrier, Interface
+from lab.pfsense.kernel import Kernel
 from lab.pfsense.model import Model
 from lab.pfsense.server import Credentials, Faults, Server
 

@@ -20,7 +20,7 @@ from shared.azure.system import SystemClock
 from shared.errors import PermanentError
 from shared.seams import Queue
 from tests.contracts.conftest import RealAzure
-from tests.fakes import FakeClock, FakeQueue
+from tests.fakes import FakeClock, ModelQueue
 
 
 class Ends(Protocol):
@@ -37,7 +37,7 @@ class Ends(Protocol):
 class FakeEnds:
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.queue = FakeQueue(self.clock)
+        self.queue = ModelQueue(self.clock)
 
     async def receive(self, name: str) -> list[str]:
         texts = []

@@ -13,12 +13,12 @@ from shared.azure.store import TableStore
 from shared.errors import PermanentError, RowExists, StoreConflict
 from shared.seams import Store, Write, WriteKind
 from tests.contracts.conftest import RealAzure
-from tests.fakes import FakeStore
+from tests.fakes import ModelStore
 
 
 @pytest.fixture
 def fake() -> Store:
-    return FakeStore()
+    return ModelStore()
 
 
 @pytest.fixture

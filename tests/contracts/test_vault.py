@@ -12,12 +12,12 @@ from shared.azure.vault import KeyVault
 from shared.errors import PermanentError, TemporaryError
 from shared.seams import Vault
 from tests.contracts.conftest import RealAzure
-from tests.fakes import FakeVault
+from tests.fakes import ModelVault
 
 
 @pytest.fixture
 def fake() -> Vault:
-    return FakeVault()
+    return ModelVault()
 
 
 @pytest.fixture

@@ -1,19 +1,21 @@
-"""The world behind the seams, in memory: deterministic, no sockets, no wall clock. See tests/contracts."""
+"""Small fakes for tests of one use case: time, ARM and DNS that a test moves by hand. Store, Queue and Vault are the
+model world's (lab.model); see tests/contracts."""
 
+from lab.model.chance import SeededRandom
+from lab.model.queue import Message, ModelQueue
+from lab.model.store import ModelStore
+from lab.model.vault import ModelVault
 from tests.fakes.arm import FakeArm
-from tests.fakes.clock import FakeClock, SeededRandom
-from tests.fakes.queue import FakeMessage, FakeQueue
+from tests.fakes.clock import FakeClock
 from tests.fakes.resolver import FakeResolver
-from tests.fakes.store import FakeStore
-from tests.fakes.vault import FakeVault
 
 __all__ = [
     "FakeArm",
     "FakeClock",
-    "FakeMessage",
-    "FakeQueue",
     "FakeResolver",
-    "FakeStore",
-    "FakeVault",
+    "Message",
+    "ModelQueue",
+    "ModelStore",
+    "ModelVault",
     "SeededRandom",
 ]

@@ -1,8 +1,7 @@
-"""Time and randomness that a test owns."""
+"""Time that a test owns."""
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime, timedelta
 
 
@@ -23,13 +22,3 @@ class FakeClock:
 
     def advance_to(self, when: datetime) -> datetime:
         return self.advance((when - self._now).total_seconds())
-
-
-class SeededRandom:
-    """The same seed gives the same tokens; never for anything but tests."""
-
-    def __init__(self, seed: int = 1) -> None:
-        self._random = random.Random(seed)
-
-    def token(self, size: int) -> bytes:
-        return self._random.randbytes(size)

@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import ArmBusy, StoreConflict, TemporaryError
 from shared.seams import ArmKind, ArmRef, OperationState, Write, WriteKind
-from tests.fakes import FakeArm, FakeClock, FakeQueue, FakeResolver, FakeStore, SeededRandom
+from tests.fakes import FakeArm, FakeClock, FakeResolver, ModelQueue, ModelStore, SeededRandom
 
 VNET = ArmRef("sub", "rg", ArmKind.VIRTUAL_NETWORK, "vnet")
 BODY = {"location": "westeurope", "properties": {}}
@@ -95,7 +95,7 @@ async def test_a_throttled_arm_refuses_everything_for_a_while() -> None:
 
 
 async def test_somebody_may_write_in_between() -> None:
-    store = FakeStore()
+    store = ModelStore()
     etags = await store.transact("rows", "p", [Write(WriteKind.INSERT, "lease", {"owner": "a"})])
 
     async def rival(table: str, partition: str, writes: Sequence[Write]) -> None:
@@ -109,7 +109,7 @@ async def test_somebody_may_write_in_between() -> None:
 
 
 async def test_an_answer_may_be_lost() -> None:
-    store = FakeStore()
+    store = ModelStore()
 
     async def lose(table: str, partition: str, writes: Sequence[Write]) -> None:
         raise TemporaryError("lost", 1)
@@ -122,7 +122,7 @@ async def test_an_answer_may_be_lost() -> None:
 
 async def test_a_received_message_is_hidden_and_comes_back() -> None:
     clock = FakeClock()
-    queue = FakeQueue(clock)
+    queue = ModelQueue(clock)
     await queue.send("reconcile", "x")
     first = queue.receive("reconcile", visibility_s=600)
     assert first is not None and queue.receive("reconcile") is None
@@ -130,7 +130,7 @@ async def test_a_received_message_is_hidden_and_comes_back() -> None:
     again = queue.receive("reconcile")
     assert again is not None and (again.text, again.dequeue_count) == ("x", 2)
     assert not queue.delete("reconcile", first), "its receipt is of an earlier delivery"
-    queue.duplicate("reconcile", again)
+    queue.show("reconcile", again)
     assert queue.texts("reconcile", visible_only=True) == ["x"]
     assert queue.delete("reconcile", again) and queue.next_visible("reconcile") is None
 

@@ -90,7 +90,7 @@ class Watch:
         self._aged = dict(self._ages)
         home, machine = self._world.network.topology.home(self.home), self._world.network.topology.machine("hub")
         words = (*inside(machine.namespace), "ping", "-n", "-i", str(EVERY_S), home.lan_host)
-        self._ping = await Daemon.start("ping", words, self._world.logs / f"ping-{self.home}.log")
+        self._ping = await Daemon.start("ping", words, self._world.folder / f"ping-{self.home}.log")
         stack.push_async_callback(self._ping.stop)
 
     async def undisturbed(self) -> None:

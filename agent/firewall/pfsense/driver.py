@@ -100,7 +100,7 @@ class PfSense:
         answer = self._start("initiate", connection, INITIATE_S)
         if not answer.get("owned"):
             raise FirewallError(f"Connection {connection} is not applied on this firewall")
-        return "SA installed" if answer.get("ok") else f"not established: {self._errors[connection]}"
+        return "SA installed" if answer.get("up") else f"not established: {self._errors[connection]}"
 
     # looking ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class PfSense:
     def _start(self, action: str, connection: str, within_s: int) -> dict[str, Any]:
         answer = self._box.call(action, {"connection": connection, "timeout_s": within_s}, within_s + 30.0)
         if answer.get("started"):
-            if answer.get("ok"):
+            if answer.get("up"):
                 self._errors.pop(connection, None)
             else:
                 said = str(answer.get("said", ""))

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 import xmlrpc.client
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,10 @@ from tests.lab.pfsense.azure import tunnel
 PEER, BGP = "203.0.113.10", "10.0.1.30"
 OURS = tunnel(3, PEER, "k.e_y", "10.0.1.29", BGP, 64900, 65515)
 APPLY = (
-    "require_once('/usr/local/pkg/frr.inc'); ipsec_configure(); interface_configure('opt3', false); $interface_ip_arr_cache = [];"
-    " $r = filter_configure_sync(); ipsec_reload_package_hook(); frr_generate_config(); setup_gateways_monitor(); echo json_encode($r);"
+    "require_once('/usr/local/pkg/frr.inc'); ipsec_configure(); interface_configure('opt3', false);"
+    " $interface_ip_arr_cache = [];"
+    " $r = filter_configure_sync(); ipsec_reload_package_hook(); frr_generate_config();"
+    " setup_gateways_monitor(); echo json_encode($r);"
 )
 
 
@@ -65,7 +68,8 @@ def test_a_gateway_that_is_not_in_the_file_is_saved_by_the_apply(plain: Twin) ->
     """refresh_gateways() writes whatever is in memory: a preview with the wanted configuration leaks it."""
     before = plain.config()
     plain.php(
-        f"{OURS} config_del_path('gateways/gateway_item/1'); interface_ipsec_vti_configure(ipsec_get_phase1(3)); setup_gateways_monitor();"
+        f"{OURS} config_del_path('gateways/gateway_item/1'); interface_ipsec_vti_configure(ipsec_get_phase1(3));"
+        " setup_gateways_monitor();"
     )
     assert plain.config() != before
     assert b"<name>AZURE3_VTIV4</name>" in plain.config()
@@ -204,13 +208,13 @@ def test_the_box_ends_with_its_owner(plain: Twin) -> None:
 # XML-RPC ---------------------------------------------------------------------------------------------------------
 
 
-def rpc(fw: Twin, password: str | None = None) -> xmlrpc.client.ServerProxy:
+def rpc(fw: Twin, password: str | None = None) -> Any:
     return xmlrpc.client.ServerProxy(fw.url.replace("//", f"//admin:{password or fw.password}@") + "/xmlrpc.php")
 
 
 def test_xmlrpc_executes_and_copies_sections(foreign: Twin) -> None:
     server = rpc(foreign)
-    assert server.pfsense.host_firmware_version("", 60)["firmware"] == {"version": "2.8.1-RELEASE"}  # type: ignore[index]
+    assert server.pfsense.host_firmware_version("", 60)["firmware"] == {"version": "2.8.1-RELEASE"}
     assert server.pfsense.exec_php("$toreturn = json_encode([1, null]);") == "[1,null]"
     assert server.pfsense.exec_php("$x = 1;") is True
     with pytest.raises(xmlrpc.client.Fault, match="None"):
@@ -218,7 +222,7 @@ def test_xmlrpc_executes_and_copies_sections(foreign: Twin) -> None:
     with pytest.raises(xmlrpc.client.Fault, match="Authentication failed"):
         rpc(foreign, "wrong").pfsense.exec_php("")
     ipsec = server.pfsense.backup_config_section(["ipsec"])
-    assert ipsec["ipsec"]["phase1"][0]["ikeid"] == "2"  # type: ignore[index, call-overload]
+    assert ipsec["ipsec"]["phase1"][0]["ikeid"] == "2"
     server.pfsense.restore_config_section({"ipsec": {}, "unheard": {"of": "1"}}, 60)
     assert b"<phase1>" not in foreign.config()
     assert b"<unheard>" not in foreign.config()  # only what exists is overlaid

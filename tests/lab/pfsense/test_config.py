@@ -12,6 +12,8 @@ import pytest
 from lab.pfsense.twin import Twin
 from tests.lab.pfsense.azure import FOREIGN, PLAIN
 
+WAIT = "while (!file_exists('/tmp/{}')) {{ usleep(5000); clearstatcache(); }}"
+
 
 def changed(before: bytes, after: bytes) -> list[str]:
     """Lines that differ, without those of the revision."""
@@ -35,8 +37,11 @@ def test_a_write_changes_the_revision_and_nothing_else(tmp_path: Path, config: P
 
 def test_lists_empty_elements_and_flags(plain: Twin) -> None:
     """What goes in is not what comes out: [] in a list vanishes, true is an empty element, numbers are text."""
-    code = """config_set_path('x', ['row' => [['a' => 1], []], 'flag' => true, 'off' => false, 'none' => [], 'empty' => '', 'descr' => 'a & b', 'state1' => 's']);
-      config_set_path('y', ['rule' => []]); write_config('x'); echo json_encode([config_get_path('x'), config_get_path('y')]);"""
+    code = """config_set_path('x', ['row' => [['a' => 1], []], 'flag' => true, 'off' => false, 'none' => [],
+        'empty' => '',
+        'descr' => 'a & b', 'state1' => 's']);
+      config_set_path('y', ['rule' => []]); write_config('x');
+      echo json_encode([config_get_path('x'), config_get_path('y')]);"""
     x, y = json.loads(plain.php(code))
     assert x == {"row": [{"a": "1"}], "flag": "", "none": "", "empty": "", "descr": "a & b", "state1": "s"}
     assert y == ""
@@ -52,7 +57,7 @@ def test_a_twice_named_element_is_no_configuration(plain: Twin) -> None:
 
 def test_the_slow_writer_takes_back_what_the_fast_one_wrote(plain: Twin) -> None:
     """write_config() locks the writing alone."""
-    slow = "config_set_path('system/slow', '1'); touch('/tmp/read'); while (!file_exists('/tmp/go')) { usleep(5000); clearstatcache(); } write_config('slow');"
+    slow = f"config_set_path('system/slow', '1'); touch('/tmp/read'); {WAIT.format('go')} write_config('slow');"
     thread = threading.Thread(target=plain.php, args=(slow,))
     thread.start()
     while not plain.path("/tmp/read").exists():
@@ -66,7 +71,7 @@ def test_the_slow_writer_takes_back_what_the_fast_one_wrote(plain: Twin) -> None
 
 
 def test_the_lock_is_held_by_one(plain: Twin) -> None:
-    held = "$k = try_lock('agent', 0); touch('/tmp/held'); while (!file_exists('/tmp/free')) { usleep(5000); clearstatcache(); } unlock($k);"
+    held = f"$k = try_lock('agent', 0); touch('/tmp/held'); {WAIT.format('free')} unlock($k);"
     thread = threading.Thread(target=plain.php, args=(held,))
     thread.start()
     while not plain.path("/tmp/held").exists():
@@ -79,13 +84,8 @@ def test_the_lock_is_held_by_one(plain: Twin) -> None:
 
 
 def test_writing_with_the_lock_held_hangs(plain: Twin) -> None:
-    ran = plain.run(
-        "timeout",
-        "2",
-        "/usr/local/bin/php",
-        "-r",
-        "require_once('config.inc'); $k = lock('config', LOCK_EX); write_config('x');",
-    )
+    code = "require_once('config.inc'); $k = lock('config', LOCK_EX); write_config('x');"
+    ran = plain.run("timeout", "2", "/usr/local/bin/php", "-r", code)
     assert ran.returncode == 124
 
 

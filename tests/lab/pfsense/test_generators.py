@@ -21,7 +21,8 @@ FRR = "require_once('/usr/local/pkg/frr.inc');"
 def test_the_recorded_configuration_gives_the_recorded_text(tmp_path: Path) -> None:
     with Twin(tmp_path, FOLDER / "config.azure-vti-bgp.xml", **RIG) as fw:
         fw.php(
-            f"{FRR} ipsec_configure(); interface_configure('opt1', false); filter_configure_sync(); frr_generate_config();"
+            f"{FRR} ipsec_configure(); interface_configure('opt1', false); filter_configure_sync();"
+            " frr_generate_config();"
         )
         assert fw.path("/var/etc/ipsec/swanctl.conf").read_text() == (FOLDER / "swanctl.azure-vti.conf").read_text()
         assert fw.path("/var/etc/frr/frr.conf").read_text() == (FOLDER / "frr.azure-vti-bgp.conf").read_text()
@@ -37,9 +38,11 @@ def test_every_azure_policy_gives_the_recorded_proposal(plain: Twin) -> None:
     known = json.loads((FOLDER.parent / "azure-pfsense-strongswan-map.json").read_text())
     plain.path("/tmp/map.json").write_text(json.dumps(known))
     code = """$m = json_decode(file_get_contents('/tmp/map.json'), true); $o = [];
-      foreach ($m['ike'] as $e) { $p = $e['pfsense']; $o[] = ipsec_setup_proposal_algo($p['encryption-algorithm']['name'], $p['encryption-algorithm']['keylen'],
-        $p['hash-algorithm'], false, $p['dhgroup']); }
-      foreach ($m['esp'] as $e) { $p = $e['pfsense']; $p['encryption-algorithm-option'] = [$p['encryption-algorithm-option']]; $o[] = implode(',', ipsec_esp_proposals($p)); }
+      foreach ($m['ike'] as $e) { $p = $e['pfsense']; $a = $p['encryption-algorithm'];
+        $o[] = ipsec_setup_proposal_algo($a['name'], $a['keylen'], $p['hash-algorithm'], false, $p['dhgroup']); }
+      foreach ($m['esp'] as $e) { $p = $e['pfsense'];
+        $p['encryption-algorithm-option'] = [$p['encryption-algorithm-option']];
+        $o[] = implode(',', ipsec_esp_proposals($p)); }
       echo json_encode($o);"""
     said = json.loads(plain.php(code))
     assert said == [entry["swanctl"] for entry in (*known["ike"], *known["esp"])]

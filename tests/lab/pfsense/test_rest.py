@@ -12,17 +12,39 @@ import requests
 
 from lab.pfsense.twin import Twin
 from tests.lab.pfsense.azure import PLAIN
-from tests.lab.pfsense.transcripts import MISSING, demo, scene
+from tests.lab.pfsense.transcripts import MISSING, Exchange, demo, scene
 
+AES = {
+    "encryption_algorithm_name": "aes256gcm",
+    "encryption_algorithm_keylen": 128,
+    "hash_algorithm": "sha384",
+    "dhgroup": 14,
+}
 PHASE1: dict[str, Any] = {
-    "iketype": "ikev2", "protocol": "inet", "interface": "wan", "remote_gateway": "203.0.113.10", "authentication_method": "pre_shared_key",
-    "myid_type": "myaddress", "peerid_type": "peeraddress", "pre_shared_key": "SuperSecretPSK1!", "descr": "azure", "startaction": "start", "closeaction": "start",
-    "encryption": [{"encryption_algorithm_name": "aes256gcm", "encryption_algorithm_keylen": 128, "hash_algorithm": "sha384", "dhgroup": 14}],
-}  # fmt: skip
+    "iketype": "ikev2",
+    "protocol": "inet",
+    "interface": "wan",
+    "remote_gateway": "203.0.113.10",
+    "authentication_method": "pre_shared_key",
+    "myid_type": "myaddress",
+    "peerid_type": "peeraddress",
+    "pre_shared_key": "SuperSecretPSK1!",
+    "descr": "azure",
+    "startaction": "start",
+    "closeaction": "start",
+    "encryption": [AES],
+}
 PHASE2: dict[str, Any] = {
-    "ikeid": 1, "mode": "vti", "localid_type": "address", "localid_address": "10.0.1.29", "remoteid_type": "address", "remoteid_address": "10.0.1.30",
-    "encryption_algorithm_option": [{"name": "aes256gcm", "keylen": 128}], "hash_algorithm_option": ["hmac_sha256"],
-}  # fmt: skip
+    "ikeid": 1,
+    "mode": "vti",
+    "localid_type": "address",
+    "localid_address": "10.0.1.29",
+    "remoteid_type": "address",
+    "remoteid_address": "10.0.1.30",
+    "encryption_algorithm_option": [{"name": "aes256gcm", "keylen": 128}],
+    "hash_algorithm_option": ["hmac_sha256"],
+}
+RULE: dict[str, Any] = {"type": "pass", "ipprotocol": "inet", "source": "any", "destination": "any"}
 
 
 class Client:
@@ -31,10 +53,9 @@ class Client:
 
     def __call__(self, method: str, path: str, code: int = 200, **body: Any) -> Any:
         """The answer's `data`; for an error its `response_id`."""
-        asked = {"params": body} if method in ("GET", "DELETE") else {"json": body}
-        answer = requests.request(
-            method, f"{self.fw.url}/api/v2{path}", headers={"X-API-Key": self.fw.key}, timeout=30, **asked
-        )  # type: ignore[arg-type]
+        query, sent = (body, None) if method in ("GET", "DELETE") else (None, body)
+        url, key = f"{self.fw.url}/api/v2{path}", {"X-API-Key": self.fw.key}
+        answer = requests.request(method, url, headers=key, timeout=30, params=query, json=sent)
         said = answer.json()
         assert answer.status_code == said["code"] == code, said
         return said["data"] if code == 200 else said["response_id"]
@@ -75,6 +96,7 @@ def test_ids_are_indexes_and_shift(api: Client) -> None:
     for address in ("203.0.113.10", "203.0.113.11"):
         api("POST", "/vpn/ipsec/phase1", **{**PHASE1, "remote_gateway": address})
     assert [(p["id"], p["ikeid"]) for p in api("GET", "/vpn/ipsec/phase1s")] == [(0, 1), (1, 2)]
+    assert [p["id"] for p in api("GET", "/vpn/ipsec/phase1s", remote_gateway__endswith=".11")] == [1]
     api("DELETE", "/vpn/ipsec/phase1", id=0)
     assert [(p["id"], p["ikeid"]) for p in api("GET", "/vpn/ipsec/phase1s")] == [(0, 2)]
     assert api("GET", "/vpn/ipsec/phase1", 404, id=1) == "MODEL_OBJECT_NOT_FOUND"
@@ -99,11 +121,11 @@ def test_unknown_fields_are_ignored_and_a_dry_run_writes_nothing(api: Client) ->
         ("POST", "/vpn/ipsec/phase1", 400, {}, "FIELD_IS_REQUIRED"),
         ("POST", "/vpn/ipsec/phase1", 400, {**PHASE1, "interface": "opt9"}, "FIELD_INVALID_CHOICE"),
         ("POST", "/vpn/ipsec/phase2", 400, PHASE2, "FOREIGN_MODEL_FIELD_VALUE_NOT_FOUND"),
-        ("POST", "/firewall/rule", 400, {"type": "pass", "interface": ["ipsec"], "ipprotocol": "inet", "source": "any", "destination": "any"}, "FIELD_INVALID_CHOICE"),
+        ("POST", "/firewall/rule", 400, {**RULE, "interface": ["ipsec"]}, "FIELD_INVALID_CHOICE"),
         ("PUT", "/vpn/ipsec/apply", 405, {}, "ENDPOINT_METHOD_NOT_ALLOWED"),
         ("POST", "/diagnostics/command_prompt", 400, {"command": "x" * 1025}, "LENGTH_VALIDATOR_MAXIMUM_CONSTRAINT"),
     ],
-)  # fmt: skip
+)
 def test_refusals(api: Client, method: str, path: str, code: int, body: dict[str, Any], said: str) -> None:
     before = api.fw.config()
     assert api(method, path, code, **body) == said
@@ -112,13 +134,9 @@ def test_refusals(api: Client, method: str, path: str, code: int, body: dict[str
 
 def test_an_interface_is_replaced_by_a_patch_and_a_phase_is_merged(api: Client) -> None:
     api("POST", "/vpn/ipsec/phase1", **PHASE1)
-    api(
-        "POST",
-        "/interface",
-        **{"if": "ipsec1", "enable": True, "descr": "AZURE0", "typev4": "none", "mtu": 1400, "mss": 1390},
-    )
-    mark = "config_set_path('ipsec/phase1/0/ours', 'kept'); config_set_path('interfaces/opt1/ours', 'lost');"
-    api.fw.edit(mark)
+    wanted: dict[str, Any] = {"if": "ipsec1", "enable": True, "descr": "AZURE0", "typev4": "none", "mtu": 1400}
+    api("POST", "/interface", **wanted)
+    api.fw.edit("config_set_path('ipsec/phase1/0/ours', 'kept'); config_set_path('interfaces/opt1/ours', 'lost');")
     api("PATCH", "/vpn/ipsec/phase1", id=0, descr="x")
     api("PATCH", "/interface", id="opt1", mtu=1300)
     text = api.fw.config().decode()
@@ -128,18 +146,15 @@ def test_an_interface_is_replaced_by_a_patch_and_a_phase_is_merged(api: Client) 
 
 
 def test_who_is_not_known_and_what_cannot_be_read(api: Client) -> None:
-    url = f"{api.fw.url}/api/v2"
-    assert (
-        requests.get(f"{url}/system/version", headers={"X-API-Key": "wrong"}, timeout=9).json()["response_id"]
-        == "AUTH_AUTHENTICATION_FAILED"
-    )
-    key = {"X-API-Key": api.fw.key}
-    bad = requests.post(
-        f"{url}/vpn/ipsec/apply", data="{", headers={**key, "Content-Type": "application/json"}, timeout=9
-    )
-    assert (bad.status_code, bad.json()["response_id"]) == (400, "JSON_CONTENT_HANDLER_COULD_NOT_DECODE_JSON")
-    plain = requests.post(f"{url}/vpn/ipsec/apply", data="x", headers={**key, "Content-Type": "text/plain"}, timeout=9)
-    assert (plain.status_code, plain.json()["response_id"]) == (415, "CONTENT_HANDLER_DECODE_NOT_FOUND")
+    url, key = f"{api.fw.url}/api/v2", {"X-API-Key": api.fw.key}
+    stranger = requests.get(f"{url}/system/version", headers={"X-API-Key": "wrong"}, timeout=9)
+    assert (stranger.status_code, stranger.json()["response_id"]) == (401, "AUTH_AUTHENTICATION_FAILED")
+    for kind, body, code, said in (
+        ("application/json", "{", 400, "JSON_CONTENT_HANDLER_COULD_NOT_DECODE_JSON"),
+        ("text/plain", "x", 415, "CONTENT_HANDLER_DECODE_NOT_FOUND"),
+    ):
+        bad = requests.post(f"{url}/vpn/ipsec/apply", data=body, headers={**key, "Content-Type": kind}, timeout=9)
+        assert (bad.status_code, bad.json()["response_id"]) == (code, said)
     made = api("POST", "/auth/key", descr="agent")
     assert requests.get(f"{url}/system/version", headers={"X-API-Key": made["key"]}, timeout=9).status_code == 200
     assert requests.get(f"{url}/system/version", auth=("admin", api.fw.password), timeout=9).status_code == 200
@@ -147,11 +162,8 @@ def test_who_is_not_known_and_what_cannot_be_read(api: Client) -> None:
 
 def test_a_command_blocks_while_somebody_holds_its_output(api: Client) -> None:
     """`cmd &` keeps the call open until the child ends; with its output elsewhere it does not."""
-    ran = api(
-        "POST",
-        "/diagnostics/command_prompt",
-        command="(while [ ! -e /tmp/go ]; do sleep 0.01; done; echo late) & echo now; touch /tmp/go",
-    )
+    command = "(while [ ! -e /tmp/go ]; do sleep 0.01; done; echo late) & echo now; touch /tmp/go"
+    ran = api("POST", "/diagnostics/command_prompt", command=command)
     assert ran == {"output": "now\nlate", "result_code": 0}
     api("POST", "/diagnostics/command_prompt", command="sh -c 'sleep 600' </dev/null >/dev/null 2>&1 & echo back")
     lost = api("POST", "/diagnostics/command_prompt", command="echo out; exit 7")
@@ -161,11 +173,11 @@ def test_a_command_blocks_while_somebody_holds_its_output(api: Client) -> None:
 def test_the_package_is_gone(api: Client) -> None:
     api.fw.faults.rest_removed = True
     try:
-        answer = requests.get(f"{api.fw.url}/api/v2/system/version", headers={"X-API-Key": api.fw.key}, timeout=9)
+        url = f"{api.fw.url}/api/v2/system/version"
+        answer = requests.get(url, headers={"X-API-Key": api.fw.key}, timeout=9)
         assert (answer.status_code, answer.headers["Content-Type"].partition(";")[0]) == (404, "text/html")
-        assert (
-            "RESTAPI" not in api.fw.run("pkg-static", "query", "%n %v", "pfSense-pkg-frr", "pfSense-pkg-RESTAPI").stdout
-        )
+        known = api.fw.run("pkg-static", "query", "%n %v", "pfSense-pkg-frr", "pfSense-pkg-RESTAPI").stdout
+        assert known == "pfSense-pkg-frr 2.0.2_7\n"
     finally:
         api.fw.faults.rest_removed = False
 
@@ -180,17 +192,19 @@ VARIES = re.compile(r"uniqid|tracker|_time|created_by|updated_by|^key$")
 def test_recorded_exchanges(tmp_path: Path, name: str) -> None:
     """Status, envelope and data are those of the recording, key by key."""
     config, settings = scene(name, tmp_path)
+    exchanges = demo(name)
+    assert len(exchanges) >= 10
     with Twin(tmp_path / "fw", config, **settings) as fw:
-        seen = 0
-        for exchange in demo(name):
-            asked = {"json": exchange.body} if exchange.body is not None else {}
-            answer = requests.request(
-                exchange.method, f"{fw.url}/api/v2{exchange.path}", headers={"X-API-Key": fw.key}, timeout=30, **asked
-            )  # type: ignore[arg-type]
-            assert answer.status_code == exchange.status, (exchange, answer.text)
-            assert _steady(answer.json()) == _steady(exchange.answer), f"{exchange.method} {exchange.path}"
-            seen += 1
-        assert seen >= 10
+        for exchange in exchanges:
+            status, answer = ask(fw, exchange)
+            assert status == exchange.status, (exchange, answer)
+            assert _steady(answer) == _steady(exchange.answer), f"{exchange.method} {exchange.path}"
+
+
+def ask(fw: Twin, exchange: Exchange) -> tuple[int, Any]:
+    url, key = f"{fw.url}/api/v2{exchange.path}", {"X-API-Key": fw.key}
+    answer = requests.request(exchange.method, url, headers=key, timeout=30, json=exchange.body)
+    return answer.status_code, answer.json()
 
 
 def _steady(value: Any) -> Any:

@@ -11,14 +11,14 @@ from shared.control.services import UNITS
 from shared.domain import limits
 from shared.errors import LeaseHeld, StoreConflict
 from shared.seams import Write, WriteKind
-from tests.fakes import FakeClock, FakeStore
+from tests.fakes import FakeClock, ModelStore
 
 A_ROW = Write(WriteKind.UPSERT, "state", {"by": "a"})
 B_ROW = Write(WriteKind.UPSERT, "state", {"by": "b"})
 
 
 async def test_one_at_a_time_until_released() -> None:
-    store, clock = FakeStore(), FakeClock()
+    store, clock = ModelStore(), FakeClock()
     first = await Lease.acquire(store, "hub", "a", clock.now())
     with pytest.raises(LeaseHeld) as caught:
         await Lease.acquire(store, "hub", "b", clock.now())
@@ -31,7 +31,7 @@ async def test_one_at_a_time_until_released() -> None:
 
 @pytest.mark.parametrize(("after_s", "free"), [(limits.LEASE_S - 1, False), (limits.LEASE_S, True)])
 async def test_an_abandoned_lease_runs_out(after_s: int, free: bool) -> None:
-    store, clock = FakeStore(), FakeClock()
+    store, clock = ModelStore(), FakeClock()
     await Lease.acquire(store, "hub", "a", clock.now())
     late = clock.now() + timedelta(seconds=after_s)
     if free:
@@ -42,7 +42,7 @@ async def test_an_abandoned_lease_runs_out(after_s: int, free: bool) -> None:
 
 
 async def test_whoever_lost_it_writes_nothing_and_takes_nothing_away() -> None:
-    store, clock = FakeStore(), FakeClock()
+    store, clock = ModelStore(), FakeClock()
     stale = await Lease.acquire(store, "hub", "a", clock.now())
     clock.advance(limits.LEASE_S)
     owner = await Lease.acquire(store, "hub", "b", clock.now())
@@ -59,7 +59,7 @@ async def test_whoever_lost_it_writes_nothing_and_takes_nothing_away() -> None:
 
 @pytest.mark.parametrize("held_before", [False, True])
 async def test_of_two_who_see_it_free_one_gets_it(held_before: bool) -> None:
-    store, clock = FakeStore(), FakeClock()
+    store, clock = ModelStore(), FakeClock()
     if held_before:
         await (await Lease.acquire(store, "hub", "x", clock.now())).release()
 

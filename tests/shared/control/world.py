@@ -35,7 +35,7 @@ from shared.wire.reports import (
 from shared.wire.seal import seal, unseal
 from shared.wiring import App, build
 from tests.examples import CONNECTION, GATEWAY
-from tests.fakes import FakeArm, FakeClock, FakeQueue, FakeResolver, FakeStore, FakeVault, SeededRandom
+from tests.fakes import FakeArm, FakeClock, FakeResolver, ModelQueue, ModelStore, ModelVault, SeededRandom
 
 from .faults import Crash, Fault
 
@@ -169,8 +169,8 @@ class World:
         self.clock = FakeClock()
         self.arm = FakeArm(self.clock)
         self.arm.takes_s["put virtualNetworkGateways"] = gateway_takes_s
-        self.store, self.vault, self.resolver = FakeStore(), FakeVault(), Names()
-        self.queue = FakeQueue(self.clock)
+        self.store, self.vault, self.resolver = ModelStore(), ModelVault(), Names()
+        self.queue = ModelQueue(self.clock)
         self.fault = Fault()
         self.crashes = 0
         self.services = Services(

@@ -227,5 +227,6 @@ function hl_forget_tunnel(array $conn): void {
 /* An SA negotiated with other values than now: closed by force, then started with the new ones. */
 function hl_restart(array $conn): void {
 	$con = "con{$conn['n']}";
-	mwexec_bg("/bin/sh -c 'sleep 1; /usr/local/sbin/swanctl --terminate --force --timeout 2 --ike $con; /usr/local/sbin/swanctl --initiate --timeout 5 --child $con'");
+	$swanctl = '/usr/local/sbin/swanctl';
+	mwexec_bg("/bin/sh -c 'sleep 1; $swanctl --terminate --force --timeout 2 --ike $con; $swanctl --initiate --timeout 5 --child $con'");
 }

@@ -14,6 +14,7 @@ from agent.errors import AgentError, FirewallBusy, FirewallError
 from agent.firewall.contract import Revert
 from shared.wire.commands import Esp, SecretRef, Transit
 from tests.agent.firewall.contract_suite import LONG
+from tests.agent.firewall.linux.world import wait_for
 from tests.agent.firewall.pfsense.world import OTHER_GATEWAY, PfSenseBench
 
 HAND_RULE = (
@@ -106,13 +107,13 @@ def test_a_change_of_mss_key_or_dpd_does_not_make_the_tunnel_anew(plain: PfSense
 def test_a_policy_change_ends_the_live_sa_and_a_new_key_does_not(plain: PfSenseBench) -> None:
     plain.twin.model.answers |= {"203.0.113.10"}
     settle(plain)
+    wait_for(lambda: plain.firewall.health().tunnels[0].child.installed, 10)  # charon is started in the background
     first = plain.twin.model.up["con1"].number
     settle(plain, psk=SecretRef("psk-home", "v2"))
     assert plain.twin.model.up["con1"].number == first
     log = len(plain.twin.kernel.log)
     settle(plain, esp=Esp("AES256", "SHA256", "PFS2048", 27_000))
-    plain.twin.run("sleep", "2")
-    assert any("--terminate --force" in c and "con1" in c for c in plain.twin.kernel.log[log:])
+    wait_for(lambda: any("--terminate --force" in c and "con1" in c for c in plain.twin.kernel.log[log:]), 10)
 
 
 def test_changed_addresses_rename_the_neighbour_in_place(foreign: PfSenseBench) -> None:
