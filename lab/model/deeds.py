@@ -162,7 +162,7 @@ async def garbage(world: World, home: str, what: int) -> None:
     queue = RECONCILE if not home else _agent_queue(world, home)
     if queue and text not in [t for _, t in world.watch.garbage]:
         world.watch.garbage.append((home or RECONCILE, text))
-        await world.control.queue.send(queue, text)
+        world.control.queue.plant(queue, text)
 
 
 @deed

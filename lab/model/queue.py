@@ -48,12 +48,20 @@ class ModelQueue:
 
     async def send(self, queue: str, text: str, delay_s: float = 0, ttl_s: float | None = None) -> None:
         delay, ttl = check_message(queue, text, delay_s, ttl_s)
-        now, copies = self._clock.now(), 1
+        copies = 1
         mishap = next((m for m in self.mishaps if m.queue == queue), None)
         if mishap is not None:
             self.mishaps.remove(mishap)
             copies = {"lost": 0, "twice": 2, "late": 1}[mishap.kind]
             delay += int(mishap.seconds)
+        self._put(queue, text, copies, delay, ttl)
+
+    def plant(self, queue: str, text: str) -> None:
+        """What somebody else puts there; mishaps are for ours."""
+        self._put(queue, text, 1, *check_message(queue, text, 0, None))
+
+    def _put(self, queue: str, text: str, copies: int, delay: int, ttl: int) -> None:
+        now = self._clock.now()
         messages = self._queues.setdefault(queue, [])
         for _ in range(copies):
             self._sent += 1

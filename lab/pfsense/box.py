@@ -116,6 +116,7 @@ class Box:
         (self.root / "usr/local/etc/php.ini").write_text(_PHP_INI)
         (self.root / "etc/frr").mkdir()
         (self.root / "etc/frr/vtysh.conf").write_text("service integrated-vtysh-config\n")
+        self._installed = {p.relative_to(self.root) for p in (self.root / "usr/local").rglob("*")}
         (self.root / "etc/version").write_text(version + "\n")
         (self.root / "etc/platform").write_text("pfSense\n")
         (self.root / "cf/conf/config.xml").write_bytes(config)
@@ -226,7 +227,7 @@ class Box:
         if self._holder is None:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._holder.pid, 0)
+            os.killpg(self._holder.pid, signal.SIGKILL)
         self._holder.wait()
         for pipe in (self._holder.stdout, self._holder.stderr):
             if pipe is not None:
@@ -239,6 +240,13 @@ class Box:
         (self.root / "var/run").mkdir()
         for name in ("config.cache", "config.lock"):
             (self.root / "tmp" / name).unlink(missing_ok=True)
+
+    def upgrade(self, version: str) -> None:
+        """What an upgrade of pfSense leaves: another version, and of /usr/local only what the base system installs."""
+        (self.root / "etc/version").write_text(version + "\n")
+        for path in sorted((self.root / "usr/local").rglob("*"), reverse=True):
+            if path.relative_to(self.root) not in self._installed and not path.is_dir():
+                path.unlink()
 
     def path(self, inside: str) -> Path:
         """Where a path of the box is from outside."""

@@ -208,6 +208,12 @@ class Twin:
         folder.mkdir(exist_ok=True)
         (folder / function).write_text(code)
 
+    def upgrade(self, version: str) -> None:
+        """An upgrade of pfSense: the REST package is gone, and an agent that lived in /usr/local with it."""
+        self.faults.rest_removed = True
+        self.firewall.box.upgrade(version)
+        self.reboot()
+
     def reboot(self) -> None:
         """Power off and on: processes and timers are gone, everything in config.xml is applied."""
         self.call(self.firewall.reboot())

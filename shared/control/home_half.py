@@ -25,6 +25,10 @@ from .unit import CommandRow, ConnectionRow, IncidentEntry, IncidentRow, LinkRow
 UNANSWERED = CommandRow.UNANSWERED
 
 
+_DECLARES = (Kind.APPLY.value, Kind.REMOVE.value)
+"""Commands that say how the home should be: the agent orders them by generation."""
+
+
 @dataclass
 class HomeHalf:
     """One Connection in one step. `settled`: ARM has what we want of it and no operation runs. `void`: the enrolment of
@@ -110,7 +114,21 @@ class HomeHalf:
     async def hear(self) -> None:
         """What became of the commands that were sent; those of which that was told before are forgotten."""
         open_ = [c for c in self.link.commands if c.outcome is None]
-        self._set(commands=tuple([await self._answered(c) for c in open_]))
+        answered = tuple([await self._answered(c) for c in open_])
+        self._set(commands=answered, generation=self._least_generation(answered))
+
+    def _least_generation(self, answered: tuple[CommandRow, ...]) -> int:
+        """Tables restored from a backup have forgotten generations that the agent knows, and it takes every command for
+        an old one: so we go on above what it reports, and above what it refused as old although nothing newer was sent.
+        """
+        seen = [self.link.generation, self.health.generation if self.health else 0]
+        newest = max((c.id for c in answered if c.kind in _DECLARES), default="")
+        seen += [c.generation + 1 for c in answered if c.id == newest and c.outcome == "superseded"]
+        return max(seen)
+
+    @property
+    def _generation(self) -> int:
+        return max(self.row.generation, self.link.generation)
 
     async def _answered(self, command: CommandRow) -> CommandRow:
         row = await self.services.store.get(AGENTS, command.agent, COMMAND + command.id)
@@ -145,9 +163,10 @@ class HomeHalf:
             self._set(apply_digest=self.desired.digest(), applied=applied, apply_issued=self.now)
 
     async def _issue(self, agent_id: str, kind: Kind, body: Body, ttl_s: float) -> None:
-        sent = await self.commands.issue(agent_id, kind, self.row.generation, body, ttl_s)
+        generation = self._generation
+        sent = await self.commands.issue(agent_id, kind, generation, body, ttl_s)
         expires = self.now + timedelta(seconds=ttl_s)
-        record = CommandRow(id=sent.id, agent=agent_id, kind=kind.value, expires=expires)
+        record = CommandRow(id=sent.id, agent=agent_id, kind=kind.value, generation=generation, expires=expires)
         self._set(commands=(*self.link.commands, record))
 
     def conditions_link(self, resources: conditions.Resources | None) -> conditions.Link:

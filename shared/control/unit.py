@@ -114,6 +114,7 @@ class CommandRow(Model):
     id: str
     agent: str
     kind: str
+    generation: int = 0
     expires: datetime
     outcome: str | None = None
     detail: str = ""
@@ -122,8 +123,10 @@ class CommandRow(Model):
 class LinkRow(Model):
     """`psk_version`: the vault's current; `azure_psk_version`: the one that Azure was last given.
     `azure_status`: the connectionStatus that ARM last told.
-    `applied`: the desired tunnel that the agent was last sent, which names its key by version only."""
+    `applied`: the desired tunnel that the agent was last sent, which names its key by version only.
+    `generation`: the least that a command may have for the agent not to take it for an old one."""
 
+    generation: int = 0
     psk_name: str | None = None
     psk_version: str | None = None
     azure_psk_version: str | None = None

@@ -11,6 +11,7 @@ import xmlrpc.client
 from typing import Any
 
 import pytest
+import requests
 
 from lab.pfsense.twin import Twin
 from tests.lab.pfsense.azure import tunnel
@@ -172,6 +173,20 @@ def test_a_reboot_ends_timers_and_applies_the_file(plain: Twin) -> None:
     assert "sleep 600" not in plain.run("ps", "ax").stdout
     assert "ipsec3" in plain.kernel.interfaces
     assert plain.kernel.default == "192.168.178.1"
+
+
+def test_an_upgrade_takes_packages_and_agents_away(foreign: Twin) -> None:
+    agent = foreign.path("/usr/local/homelink")
+    agent.mkdir()
+    (agent / "agent.py").write_text("")
+    before = foreign.config()
+    foreign.upgrade("2.9.0-RELEASE")
+    assert not (agent / "agent.py").exists()
+    assert requests.get(f"{foreign.url}/api/v2/system/version", timeout=9).status_code == 404
+    assert rpc(foreign).pfsense.host_firmware_version("", 60)["firmware"]["version"] == "2.9.0-RELEASE"
+    assert foreign.config() == before
+    settle(foreign)
+    assert "bgpd" in foreign.kernel.frr
 
 
 def test_a_timer_fires_and_can_be_stopped(plain: Twin) -> None:

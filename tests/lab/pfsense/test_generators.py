@@ -49,6 +49,15 @@ def test_every_azure_policy_gives_the_recorded_proposal(plain: Twin) -> None:
     assert len(said) > 150
 
 
+def test_aead_comes_first_and_turned_round(plain: Twin) -> None:
+    code = """$o = fn($n, $k) => ['name' => $n, 'keylen' => $k];
+      echo implode(',', ipsec_esp_proposals([
+        'encryption-algorithm-option' => [$o('aes', 256), $o('aes128gcm', 128), $o('aes256gcm', 128)],
+        'hash-algorithm-option' => ['hmac_sha256', 'hmac_sha1'], 'pfsgroup' => 14]));"""
+    wanted = "aes256gcm128-modp2048,aes128gcm128-modp2048,aes256-sha256-modp2048,aes256-sha1-modp2048"
+    assert plain.php(code) == wanted
+
+
 def test_a_missing_select_is_not_none(plain: Twin) -> None:
     """`acl_match` left out makes a line without a name, which FRR refuses; a filter that names nothing vanishes."""
     code = tunnel(1, "203.0.113.10", "k", "10.0.1.29", "10.0.1.30", 64600, 65515)

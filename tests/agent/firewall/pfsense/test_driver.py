@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
+import ssl
 import stat
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
+from agent.adapters import SystemClock, SystemRandom
 from agent.errors import AgentError, FirewallBusy, FirewallError
 from agent.firewall.contract import Revert
+from agent.firewall.pfsense.box import Box
+from agent.firewall.pfsense.driver import PfSense
+from agent.firewall.pfsense.ways import Ran, Rest, Web
+from lab.pfsense.twin import Twin
 from shared.wire.commands import Esp, SecretRef, Transit
 from tests.agent.firewall.contract_suite import LONG
 from tests.agent.firewall.linux.world import wait_for
-from tests.agent.firewall.pfsense.world import OTHER_GATEWAY, PfSenseBench
+from tests.agent.firewall.pfsense.world import OTHER_GATEWAY, PLAIN, PfSenseBench
 
 HAND_RULE = (
     "config_set_path('filter/rule/', ['type' => 'pass', 'interface' => 'lan', 'tracker' => '77', 'descr' => 'by hand',"
@@ -431,6 +441,50 @@ def test_why_no_sa_comes_up_is_said(plain: PfSenseBench) -> None:
     plain.twin.model.answers |= {"203.0.113.10"}
     assert plain.firewall.initiate("home") == "SA installed"
     assert plain.firewall.health().tunnels[0].ike_error is None
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "[IKE] received AUTHENTICATION_FAILED notify error\ninitiate failed: establishing CHILD_SA 'con1' failed",
+            "AUTH",
+        ),
+        ("[IKE] received NO_PROPOSAL_CHOSEN notify error\ninitiate failed: x", "NO_PROPOSAL_CHOSEN"),
+        ("initiate failed: CHILD_SA 'con1' not established after 8000ms", "PEER_NOT_RESPONDING"),
+        ("", "no answer from charon"),
+    ],
+)
+def test_the_reason_is_charons_own_word(said: str, reason: str) -> None:
+    answer = json.dumps({"ok": True, "owned": True, "started": True, "up": False, "said": said})
+
+    class OneAnswer:
+        name, limit = "rest", 1024
+
+        def run(self, _command: str, _timeout_s: float) -> Ran:
+            return Ran(0, f"HOMELINK {answer}")
+
+    clock, random = SystemClock(), SystemRandom()
+    driver = PfSense(Box([OneAnswer()], clock, random), "wan", False, clock, random)
+    assert driver.initiate("home").startswith(f"not established: {reason}")
+
+
+def test_only_the_certificate_of_the_fingerprint_is_trusted(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    server = ca.issue_cert("pfSense-5f3a1b.home.arpa")  # as pfSense's own: not the name that is asked
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.configure_cert(context)
+    der = ssl.PEM_cert_to_DER_cert(server.cert_chain_pems[0].bytes().decode())
+    twin = Twin(tmp_path, PLAIN)
+    twin.start(context)
+    try:
+        pinned = Web(twin.url, None, hashlib.sha256(der).hexdigest())
+        assert Rest(pinned, twin.key).run("echo here", 10) == Ran(0, "here")
+        for web in (Web(twin.url, None, "ab" * 32), Web(twin.url, None, None)):
+            with pytest.raises(FirewallBusy, match="certificate is not the one expected"):
+                Rest(web, twin.key).run("true", 10)
+    finally:
+        twin.stop()
 
 
 def test_another_connections_gateway_may_not_be_ours(plain: PfSenseBench) -> None:
