@@ -252,6 +252,7 @@ async def reinstall_agent(world: World, home: str) -> None:
     """A new disk and a new enrolment; the firewall keeps what it has."""
     service = world.places[home].service
     service.disk.files.clear()
+    world.watch.garbage = [g for g in world.watch.garbage if g[0] != home]  # it went with the disk
     service.kill()
     with suppress(AgentError, AssertionError, Gone):
         await world.enrol(home)

@@ -83,7 +83,7 @@ display_errors = stderr
 """
 _HOLD = (
     "mount --rbind / {root}/host && mount --rbind /dev {root}/dev && mount -t proc proc {root}/proc"
-    " && echo ready && exec sleep infinity"
+    " && echo ready && exec cat"
 )
 
 
@@ -185,7 +185,7 @@ class Box:
         for user in ([], ["-r"]):  # root of a sandbox must stay in its user namespace, else its networks are lost
             holder = subprocess.Popen(
                 ["unshare", *user, *options, "sh", "-c", _HOLD.format(root=self.root)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # its first process ends when this does, however its owner ended
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -229,7 +229,7 @@ class Box:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._holder.pid, signal.SIGKILL)
         self._holder.wait()
-        for pipe in (self._holder.stdout, self._holder.stderr):
+        for pipe in (self._holder.stdin, self._holder.stdout, self._holder.stderr):
             if pipe is not None:
                 pipe.close()
         self._holder = None
