@@ -165,6 +165,8 @@ class Service:
     process: Callable[[], Process]
     tell: Callable[[str], None]
     lives: int = 0
+    still_until: float = 0.0
+    """Until then (monotonic) no step is taken."""
     _life: Process | None = None
     _told: asyncio.Event | None = field(default=None, repr=False)
 
@@ -217,6 +219,8 @@ class Service:
         mine: Identity = identity
         agent = await synchronous(lambda: Agent(mine, http, files, firewall, self.clock, self.random, self._log))
         while True:
+            await asyncio.sleep(max(0.0, self.still_until - self.clock.monotonic()))
+            process.check()
             wake = await synchronous(lambda: agent.step(self.clock.monotonic()))
             await self._rest(process, min(max(0.0, wake - self.clock.monotonic()), 60.0))
 

@@ -194,6 +194,21 @@ async def control_down(world: World, seconds: float) -> None:
 
 
 @deed
+async def standstill(world: World, seconds: float) -> None:
+    """Days pass in which nobody's work could change anything: the control plane is down, the agents take no step."""
+    world.control.host.stop()
+    for place in world.places.values():
+        place.service.still_until = world.clock.monotonic() + seconds
+    await asyncio.sleep(seconds)
+    world.control.host.start()
+
+
+@deed
+async def rest(world: World) -> None:
+    """Nothing: it holds off the end of the faults."""
+
+
+@deed
 async def disk_full(world: World, home: str) -> None:
     world.places[home].service.disk.full = True
 
@@ -242,6 +257,12 @@ async def change_spec(world: World, home: str, number: int) -> None:
 
 
 @deed
+async def dead_man_fails(world: World, home: str) -> None:
+    """The firewall's timer, which ends an unconfirmed change, does not run."""
+    world.places[home].firewall.timer_works = False
+
+
+@deed
 async def pause_agent(world: World, home: str) -> None:
     """The home owner's kill switch, until the faults are over."""
     world.places[home].service.pause(True)
@@ -266,6 +287,31 @@ async def delete_connection(world: World, home: str) -> None:
         if status == 200 and place.wanted:
             done = await world.ask("DELETE", f"connections/{home}?plan={preview['hash']}")
             place.wanted, place.uncertain = not done, not done
+
+
+@deed
+async def connect_again(world: World, home: str) -> None:
+    """The user wants a Connection that was deleted; refused while the old one is being taken down."""
+    place = world.places[home]
+    if place.wanted or place.uncertain:
+        return
+    place.uncertain = True
+    with suppress(Gone):
+        status, answer = await world.control.call("PUT", f"connections/{home}", place.document)
+        place.wanted, place.uncertain = status in (200, 201), status >= 500
+        place.connection_id = answer["metadata"]["id"] if place.wanted else place.connection_id
+
+
+@deed
+async def delete_gateway(world: World) -> None:
+    status, preview = await world.control.call("POST", "gateways/hub/plan?delete=true")
+    if status == 200:
+        await world.ask("DELETE", f"gateways/hub?plan={preview['hash']}")
+
+
+@deed
+async def put_gateway(world: World) -> None:
+    await world.ask("PUT", "gateways/hub", world.gateway)
 
 
 def _ref(world: World, kind: ArmKind, name: str) -> ArmRef:

@@ -38,16 +38,19 @@ class Strike:
 
 @dataclass
 class Injector:
-    """`done`: the strikes that happened, as (kind, where, call, after)."""
+    """`done`: the strikes that happened, as (kind, where, call, after); `calls`: all that could have been struck, as
+    (where, call), in order."""
 
     waiting: list[Strike] = field(default_factory=list)
     done: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)
     active: bool = True
 
     def take(self, where: str, call: str) -> Strike | None:
         """The strike that meets this call, if any; told once per call."""
         if not self.active:
             return None
+        self.calls.append((where, call))
         for strike in self.waiting:
             if strike.where == where and strike.call in ("", call):
                 if strike.skip > 0:

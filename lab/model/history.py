@@ -88,6 +88,7 @@ WEIGHTS = {
     **{"mishap": 4, "garbage": 2, "strike": 16, "kill_agent": 2, "reboot_firewall": 1, "control_down": 1.5},
     **{"disk_full": 0.7, "clock": 1, "restore_tables": 0.7, "hand_edit": 3, "owner_works": 1},
     **{"rotate_key": 2, "change_spec": 2, "pause_agent": 0.7, "reinstall_agent": 0.5, "delete_connection": 1},
+    **{"connect_again": 1, "dead_man_fails": 0.5},
 }
 
 

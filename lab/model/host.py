@@ -73,6 +73,7 @@ class Host:
     def __init__(self, hosted: Hosted) -> None:
         self._h = hosted
         self.up = True
+        self._back = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._processes: list[Process] = []
 
@@ -86,10 +87,12 @@ class Host:
 
     def start(self) -> None:
         self.up = True
+        self._back.set()
 
     def stop(self) -> None:
         """Every invocation dies where it is; nothing is served until `start`."""
         self.up = False
+        self._back.clear()
         for process in self._processes:
             process.kill()
 
@@ -100,6 +103,8 @@ class Host:
             await asyncio.sleep(self._h.pause())
             if self.up:
                 await self._quietly(function, {function.argument: _Timer()})
+            else:
+                await self._back.wait()
 
     async def _queue(self, name: str, function: AppFunction) -> None:
         queue = self._h.queue
@@ -107,7 +112,7 @@ class Host:
             await queue.wait_visible(name)
             await asyncio.sleep(self._h.pause())
             if not self.up:
-                await asyncio.sleep(5.0)
+                await self._back.wait()
                 continue
             while self.up and (message := queue.receive(name, SETTINGS.queues.hidden)) is not None:
                 task = asyncio.create_task(self._message(name, function, message))

@@ -23,13 +23,16 @@ SETTLE_S = 65.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """`violations` begin with the number of the invariant; `took_s` is virtual, from the end of the faults on."""
+    """`violations` begin with the number of the invariant; `took_s` is virtual, from the end of the faults on. `struck`
+    and `calls` are the Injector's."""
 
     violations: tuple[str, ...]
     events: int
     faults: int
     took_s: float
     log: str
+    struck: tuple[tuple[str, str, str, bool], ...] = ()
+    calls: tuple[tuple[str, str], ...] = ()
 
     @property
     def invariants(self) -> frozenset[str]:
@@ -53,6 +56,7 @@ async def _join(homes: int) -> tuple[bytes, float]:
     now = world.clock.monotonic()
     await asyncio.sleep(120 - now % 60 + 50.5)  # between two sweeps, and between two heartbeats
     world.watch.events.clear()
+    world.injector.calls.clear()
     return world.freeze(), world.clock.monotonic()
 
 
@@ -80,9 +84,10 @@ async def _play(history: History, frozen: bytes) -> Outcome:
     if lacks:
         world.watch.violate(1, f"after {BOUND_S:.0f} s without faults: {'; '.join(lacks)}")
     judge.end(world)
-    watch = world.watch
-    faults = len(history.events) + len(world.injector.done)
-    return Outcome(tuple(watch.violations), len(watch.events), faults, took, watch.text())
+    watch, struck = world.watch, tuple(world.injector.done)
+    faults = len(history.events) + len(struck)
+    calls = tuple(world.injector.calls)
+    return Outcome(tuple(watch.violations), len(watch.events), faults, took, watch.text(), struck, calls)
 
 
 async def _converge(world: World, until: float) -> list[str]:
@@ -118,6 +123,7 @@ async def _heal(world: World) -> None:
         service.disk.full, service.clock.error_s = False, 0.0
         service.pause(False)
         place.firewall.busy = place.firewall.refuses = None
+        place.firewall.timer_works = True
         await _mend(world, name)
 
 

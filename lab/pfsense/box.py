@@ -31,6 +31,7 @@ LINUX_ONLY = frozenset(
         "unshare",
         "busybox",
         "at",
+        "reboot",
         "ifconfig",
         "route",
         "vtysh",
@@ -47,6 +48,7 @@ KERNEL_COMMANDS = [
     "sbin/ifconfig",
     "sbin/route",
     "sbin/pfctl",
+    "sbin/reboot",
     "sbin/sysctl",
     "usr/local/sbin/strongswanrc",
     "usr/local/sbin/swanctl",
@@ -249,12 +251,10 @@ class Box:
                 path.unlink()
 
     def path(self, inside: str) -> Path:
-        """Where a path of the box is from outside."""
-        return (
-            self.root / inside.replace("/conf/", "/cf/conf/", 1).lstrip("/")
-            if inside.startswith("/conf/")
-            else self.root / inside.lstrip("/")
-        )
+        """Where a path of the box is from outside. /conf is a link that only means something inside."""
+        if inside.startswith("/conf/"):
+            inside = f"/cf{inside}"
+        return self.root / inside.lstrip("/")
 
 
 _VTYSH = """for word; do

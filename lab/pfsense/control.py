@@ -43,7 +43,7 @@ class Control:
         faults, kernel = self._firewall.faults, self._firewall.kernel
         for name, value in (await request.json()).items():
             if name in {f.name for f in fields(faults)}:
-                setattr(faults, name, bool(value))
+                setattr(faults, name, value)
             elif name in ("slow_s", "refuse_rules"):
                 setattr(kernel, name, value)
             else:

@@ -37,6 +37,8 @@ class Faults:
     rest_removed: bool = False
     web_down: bool = False
     rest_busy: bool = False
+    lock_out_after: int = 0
+    """Login protection: after so many refused logins nothing answers any more (0: never)."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Server:
         self.rest = Rest(box, clock)
         self._xmlrpc = asyncio.Lock()
         self._runner: web.AppRunner | None = None
+        self._refused = 0
         self.requests: list[str] = []
         """Method and path of everything that was asked."""
 
@@ -92,7 +95,8 @@ class Server:
 
     def _up(self, request: web.Request) -> None:
         self.requests.append(f"{request.method} {request.path}")
-        if self.faults.web_down and request.transport is not None:
+        locked = 0 < self.faults.lock_out_after <= self._refused
+        if (self.faults.web_down or locked) and request.transport is not None:
             request.transport.abort()
 
     def _basic(self, request: web.Request) -> bool:
@@ -117,6 +121,7 @@ class Server:
         path = "/api/v2/" + request.match_info["path"].rstrip("/")
         self.rest.check(path, request.method)
         if not (self._basic(request) or request.headers.get("X-API-Key") in (self._credentials.key, *self.rest.keys)):
+            self._refused += 1
             raise RestError(401, "AUTH_AUTHENTICATION_FAILED", "Authentication failed.")
         given: dict[str, Any] = dict(request.query)
         if request.method not in ("GET", "DELETE") or request.headers.get("Content-Type", "").startswith(
@@ -166,6 +171,7 @@ class Server:
         except Exception:
             return _fault(-32700, "parse error. not well formed.")
         if not self._basic(request):
+            self._refused += 1
             return _fault(-1, "Authentication failed: Invalid username or password")
         async with self._xmlrpc:  # one request at a time
             call = json.dumps({"method": method, "params": list(params)})

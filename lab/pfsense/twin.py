@@ -16,11 +16,12 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from xml.etree import ElementTree
 
 from aiohttp import web
 
 from lab.pfsense.box import Box
-from lab.pfsense.daemons import Carrier, Interface
+from lab.pfsense.daemons import Answer, Carrier, Interface, answer
 from lab.pfsense.kernel import Kernel
 from lab.pfsense.model import Model
 from lab.pfsense.server import Credentials, Faults, Server
@@ -58,14 +59,14 @@ class Firewall:
         self.faults = Faults()
         self.kernel.rest_installed = lambda: not self.faults.rest_removed
         self.server = Server(self.box, self.credentials, self.faults)
+        self.kernel.handlers["reboot"] = self._told_to_reboot
+        self._rebooting: asyncio.Task[None] | None = None
         self._socket: asyncio.AbstractServer | None = None
 
     @staticmethod
     def _devices(config: Path) -> tuple[str, str]:
         """The devices that the configuration assigns to WAN and LAN."""
-        import xml.etree.ElementTree as ET
-
-        root = ET.parse(config).getroot()
+        root = ElementTree.parse(config).getroot()
         return str(root.findtext("interfaces/wan/if")), str(root.findtext("interfaces/lan/if"))
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None, routes: Sequence[web.RouteDef] = ()) -> int:
@@ -89,6 +90,11 @@ class Firewall:
             self._socket.close()
         await asyncio.to_thread(self.box.stop)
 
+    async def _told_to_reboot(self, _args: list[str]) -> Answer:
+        """By a command on the firewall, which is answered before the plug is pulled."""
+        self._rebooting = asyncio.create_task(self.reboot())
+        return answer()
+
     async def reboot(self) -> None:
         await self._power_off()
         self.box.forget()
@@ -96,6 +102,8 @@ class Firewall:
 
     async def stop(self) -> None:
         await self.server.stop()
+        if self._rebooting is not None:
+            await asyncio.gather(self._rebooting, return_exceptions=True)
         await self._power_off()
         await self.kernel.carrier.close()
 

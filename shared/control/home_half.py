@@ -16,6 +16,7 @@ from shared.wire.commands import Apply, Body, DesiredTunnel, Kind, SecretRef, Ta
 from shared.wire.decode import to_plain
 from shared.wire.reports import TunnelHealth
 
+from . import transitions
 from .agents import COMMAND
 from .commands import Commands
 from .observe import AgentSeen
@@ -25,6 +26,7 @@ from .unit import CommandRow, ConnectionRow, IncidentEntry, IncidentRow, LinkRow
 UNANSWERED = CommandRow.UNANSWERED
 
 
+AZURE = "AzureReady"
 _DECLARES = (Kind.APPLY.value, Kind.REMOVE.value)
 """Commands that say how the home should be: the agent orders them by generation."""
 
@@ -185,7 +187,13 @@ class HomeHalf:
             dns=self.dns,
             taken={n: a for n, x in self.unit.links.items() if n != self.name and (a := _accepted(x))},
             wan_address=self.agent.report.firewall.wan_address if self.agent.report and self.agent.fresh else None,
+            operated=self._operated(),
+            azure_before=next(((c.status, c.reason, c.message) for c in self.link.conditions if c.type == AZURE), None),
         )
+
+    def _operated(self) -> bool:
+        op = self.unit.state.operation
+        return op is not None and transitions.concerned(op.kind, op.name) == self.name
 
     def _situation(self, lacks: tuple[str, ...], probed: bool, reported: str | None) -> repair.Situation:
         link = self.link

@@ -53,7 +53,8 @@ class Link:
     """What is known of one Connection at one moment. `health` is None when the last heartbeat is not fresh, `resources`
     while an operation runs. `trouble`: why there is no desired tunnel although Azure's addresses are known. `dns`: the
     whole view that `resolved` comes from. `taken`: the addresses of the gateway's other Connections, by their names.
-    `wan_address`: what the firewall has on its WAN, if it says."""
+    `wan_address`: what the firewall has on its WAN, if it says. `operated`: an operation on its own resources runs.
+    `azure_before`: its last AzureReady, which holds while nothing can be read and nothing of it is operated on."""
 
     resources: Resources | None
     desired: DesiredTunnel | None
@@ -69,6 +70,8 @@ class Link:
     dns: DnsView | None = None
     taken: Mapping[str, str] = field(default_factory=dict)
     wan_address: str | None = None
+    operated: bool = False
+    azure_before: Verdict | None = None
 
 
 def transitioned(old: Iterable[Condition], verdicts: Mapping[str, Verdict], now: datetime) -> tuple[Condition, ...]:
@@ -167,7 +170,8 @@ def _resource(resource: Json | None, note: str) -> Verdict:
 
 def _azure(link: Link, note: str) -> Verdict:
     if link.resources is None:
-        return "False", "OperationRunning", note
+        running: Verdict = ("False", "OperationRunning", note)
+        return running if link.operated or link.azure_before is None else link.azure_before
     for kind in (ArmKind.LOCAL_GATEWAY, ArmKind.CONNECTION):
         verdict = _resource(link.resources.get(kind), note)
         if verdict[0] != "True":

@@ -173,6 +173,17 @@ def test_a_reboot_ends_timers_and_applies_the_file(plain: Twin) -> None:
     assert plain.kernel.default == "192.168.178.1"
 
 
+def test_it_reboots_when_it_is_told_to(plain: Twin) -> None:
+    plain.path("/var/run/mine").write_text("lost")
+    plain.edit(OURS)
+    plain.run("/sbin/reboot")
+    deadline = time.monotonic() + 20
+    while "ipsec3" not in plain.kernel.interfaces and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "ipsec3" in plain.kernel.interfaces
+    assert not plain.path("/var/run/mine").exists()
+
+
 def test_an_upgrade_takes_packages_and_agents_away(foreign: Twin) -> None:
     agent = foreign.path("/usr/local/homelink")
     agent.mkdir()
@@ -220,6 +231,15 @@ def test_the_box_ends_with_its_owner(plain: Twin) -> None:
 
 def rpc(fw: Twin, password: str | None = None) -> Any:
     return xmlrpc.client.ServerProxy(fw.url.replace("//", f"//admin:{password or fw.password}@") + "/xmlrpc.php")
+
+
+def test_login_protection_locks_out_who_tries_again_and_again(plain: Twin) -> None:
+    plain.faults.lock_out_after = 3
+    for _ in range(3):
+        with pytest.raises(xmlrpc.client.Fault, match="Authentication failed"):
+            rpc(plain, "wrong").pfsense.exec_php("")
+    with pytest.raises((ConnectionError, OSError, xmlrpc.client.ProtocolError)):
+        rpc(plain).pfsense.exec_php("")
 
 
 def test_xmlrpc_executes_and_copies_sections(foreign: Twin) -> None:

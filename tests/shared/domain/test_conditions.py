@@ -88,6 +88,13 @@ DOWN = BgpHealth("Active", 0.0, (), ())
 LNG, IPSEC = ArmKind.LOCAL_GATEWAY, ArmKind.CONNECTION
 CASES = [
     ("AzureReady", replace(FINE, resources=None), "False", "OperationRunning"),
+    ("AzureReady", replace(FINE, resources=None, azure_before=("True", "Succeeded", "exists")), "True", "Succeeded"),
+    (
+        "AzureReady",
+        replace(FINE, resources=None, azure_before=("True", "Succeeded", "exists"), operated=True),
+        "False",
+        "OperationRunning",
+    ),
     ("AzureReady", replace(FINE, resources={}), "False", "Missing"),
     ("AzureReady", replace(FINE, resources={**RESOURCES, ArmKind.CONNECTION: None}), "False", "Missing"),
     (

@@ -111,7 +111,7 @@ function hl_swanctl(array $routed): string {
 			continue;
 		}
 		$peer = $phase1['remote-gateway'] ?? '';
-		$address = is_ipaddr($peer) ? $peer : resolve_retry($peer, $phase1['protocol'] ?? 'inet');
+		$address = $peer === '' || is_ipaddr($peer) ? $peer : resolve_retry($peer, $phase1['protocol'] ?? 'inet');
 		if ($address) {
 			$rgmap[$peer] = $address;
 		}
@@ -130,9 +130,9 @@ function hl_swanctl(array $routed): string {
 }
 
 /*
- * One apply. $conns are the Connections that changed: {n, opt, address, peer, gone, restart, frr_lines, swanctl_lines}.
- * The order of an apply: IPsec (the interface gets its address), interface, filter, FRR (it needs the address), gateways. Of a
- * removal: BGP first. Throws when something did not come to be.
+ * One apply. $conns are the Connections that changed, as hl_conn() tells them. The order of an apply: IPsec (the interface gets
+ * its address), interface, filter, FRR (it needs the address), gateways. Of a removal: BGP first. Throws when something did not
+ * come to be.
  */
 function hl_apply(array $old, array $new, array $conns, array $classes): void {
 	$has = fn(string ...$any) => (bool)array_intersect($any, $classes);
@@ -143,19 +143,21 @@ function hl_apply(array $old, array $new, array $conns, array $classes): void {
 		hl_frr();
 	}
 	if ($has('ipsec', 'interfaces', 'vti')) {
-		$surgical = hl_any_enabled($old) && hl_any_enabled($new);
+		$surgical = hl_surgical($old) && hl_surgical($new);
 		if ($surgical) {
 			hl_ipsec_surgical($here, $has('vti', 'interfaces'));
 		} else {
 			ipsec_configure();
+			clear_subsystem_dirty('ipsec'); /* all of it was applied; elsewhere a user's own pending changes stay pending */
 		}
 		array_map('hl_forget_tunnel', $gone);
-		clear_subsystem_dirty('ipsec');
+		foreach (array_filter($conns, fn($c) => $c['old_peer'] !== null) as $conn) {
+			hl_run('/sbin/route -n delete -host ' . escapeshellarg($conn['old_peer']));
+		}
 		get_interface_arr(true);
 		foreach ($has('vti', 'interfaces') || !$surgical ? $here : [] as $conn) {
 			interface_configure($conn['opt'], false);
 		}
-		clear_subsystem_dirty('interfaces');
 		array_map('hl_restart', array_filter($here, fn($c) => $c['restart']));
 	}
 	$GLOBALS['interface_ip_arr_cache'] = $GLOBALS['interface_sn_arr_cache'] = [];
@@ -181,8 +183,10 @@ function hl_apply(array $old, array $new, array $conns, array $classes): void {
 	setup_gateways_monitor();
 }
 
-function hl_any_enabled(array $config): bool {
-	return hl_find(hl_list($config, 'ipsec/phase1'), fn($p) => !isset($p['disabled'])) !== null;
+/* IPsec runs, and without mobile clients: their address pools are made by ipsec_configure() alone. */
+function hl_surgical(array $config): bool {
+	$enabled = array_filter(hl_list($config, 'ipsec/phase1'), fn($p) => !isset($p['disabled']));
+	return $enabled && hl_find($enabled, fn($p) => isset($p['mobile'])) === null;
 }
 
 /* Ours only: other tunnels keep interface, SA and BGP session. */
@@ -208,7 +212,7 @@ function hl_frr(): void {
 	array_map(fn($file) => @unlink($file), ['/usr/local/etc/rc.conf.d/frr', HL_FRR, '/var/etc/frr/vtysh.conf']);
 }
 
-/* What pfSense leaves behind of a tunnel that is no longer in the configuration: SA, interface, files, host route. */
+/* What pfSense leaves behind of a tunnel that is no longer in the configuration: SA, interface, files. */
 function hl_forget_tunnel(array $conn): void {
 	$interface = "ipsec{$conn['n']}";
 	hl_run("/usr/local/sbin/swanctl --terminate --force --timeout 2 --ike con{$conn['n']}");
@@ -218,7 +222,6 @@ function hl_forget_tunnel(array $conn): void {
 	foreach (['', '.last', 'v6', 'v6.last'] as $suffix) {
 		@unlink("/tmp/{$interface}_router$suffix");
 	}
-	hl_run('/sbin/route -n delete -host ' . escapeshellarg($conn['peer']));
 	if (!ipsec_enabled()) {
 		@unlink(HL_SWANCTL); /* it holds the keys */
 	}

@@ -50,11 +50,20 @@ function hl_apply_once(array $request, string $key): array {
 		throw $e;
 	} catch (Throwable $e) {
 		if ($request['revert']) {
-			hl_retry(fn() => hl_rollback_once(null));
+			hl_undo_failed($e);
 		}
 		throw $e;
 	}
 	return ['changed' => $classes];
+}
+
+/* What failed half-way is taken back at once; if that fails, too, snapshot and timer are still there. */
+function hl_undo_failed(Throwable $e): void {
+	try {
+		hl_retry(fn() => hl_rollback_once(null));
+	} catch (Throwable $second) {
+		throw new Exception("{$e->getMessage()}; and it could not be taken back yet: {$second->getMessage()}");
+	}
 }
 
 /* Write and apply, with a mark for as long as the running system is behind the file. */
@@ -108,7 +117,7 @@ function hl_conn(?array $entry, ?array $before, array $old, array $new): array {
 		'opt' => $one['opt'],
 		'address' => $wanted['tunnel_address'],
 		'bgp_peer' => $wanted['bgp_peer'],
-		'peer' => ($before ?? $one)['wanted']['peer'],
+		'old_peer' => $before !== null && $before['wanted']['peer'] !== ($entry['wanted']['peer'] ?? null) ? $before['wanted']['peer'] : null,
 		'gone' => $entry === null,
 		'restart' => $entry !== null && $before !== null && $wanted['initiates'] && $negotiated($old, $before) !== $negotiated($new, $entry),
 		'frr_lines' => $entry === null ? [] : array_merge($wanted['frr_lines'], $local_as),
@@ -178,13 +187,16 @@ function hl_deadman(string $id, float $after): void {
 	sleep((int)$after);
 	usleep((int)(fmod($after, 1) * 1e6));
 	hl_include();
-	for ($i = 0; $i < 60; $i++) {
+	for ($busy = $failed = 0; $busy < 60 && $failed < 3;) {
 		try {
 			hl_do_rollback(['only' => $id]);
 			return;
+		} catch (HlBusy $e) {
+			$busy++;
 		} catch (Throwable $e) {
-			syslog(LOG_ERR, 'homelink: the rollback failed and is tried again: ' . $e->getMessage());
-			sleep(10);
+			$failed++; /* each attempt applies again, which is not for free */
 		}
+		syslog(LOG_ERR, 'homelink: the rollback failed: ' . $e->getMessage());
+		sleep(10);
 	}
 }

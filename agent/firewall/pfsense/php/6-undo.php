@@ -37,7 +37,7 @@ function hl_do_remove(array $request): array {
 	});
 }
 
-/* Makes the Connections of a snapshot what they were in it (null: not there), and applies that. */
+/* Makes the Connections of a snapshot what they were in it (null: not there), and applies that. No preview: nothing may stop it. */
 function hl_go_back(array $snapshot, string $why): array {
 	[$config, $hash] = hl_read_clean();
 	$before = hl_registry($config);
@@ -52,9 +52,6 @@ function hl_go_back(array $snapshot, string $why): array {
 	}
 	$classes = file_exists(HL_UNAPPLIED) ? HL_ALL : hl_classes($config, $new);
 	$classes = $conns ? $classes : [];
-	if ($classes) {
-		hl_preview($config, $new, $hash, $conns);
-	}
 	hl_carry_out($config, $new, $hash, $why, $conns, $classes);
 	return $classes;
 }
