@@ -20,7 +20,6 @@ from agent.core import PAUSE_FILE, Agent
 from agent.errors import AgentError, ConfigError
 from agent.firewall.contract import Firewall
 from agent.firewall.linux import driver as linux_driver
-from agent.firewall.pfsense import driver as pfsense_driver
 from agent.identity import Identity
 from agent.journal import Journal
 from agent.log import StderrLog
@@ -153,6 +152,8 @@ def _revert(args: argparse.Namespace) -> int:
 
 def _firewall(settings: Config, files: DiskFiles, clock: SystemClock, random: SystemRandom) -> Firewall:
     if settings.driver == "pfsense":
+        from agent.firewall.pfsense import driver as pfsense_driver  # only here: it would cost the other one memory
+
         return pfsense_driver.build(settings, clock, random)
     return linux_driver.build(settings, files, clock, random)
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from functions.schemas import Key
+from shared.domain.alert import AlertDocument
 from shared.domain.spec import ConnectionDocument, GatewayDocument
 
 NAMES = {"gateways": "hub", "connections": "home", "agents": "home-fw"}
@@ -40,4 +41,34 @@ BODIES: dict[type[BaseModel], dict[str, Any]] = {
         },
     },
     Key: {"value": "AKeyOfYourOwn0123456789"},
+    AlertDocument: {
+        "schemaId": "azureMonitorCommonAlertSchema",
+        "data": {
+            "essentials": {
+                "alertId": "/subscriptions/22222222-2222-2222-2222-222222222222/providers"
+                "/Microsoft.AlertsManagement/alerts/33333333-3333-3333-3333-333333333333",
+                "alertRule": "tunnel-without-traffic",
+                "severity": "Sev1",
+                "signalType": "Metric",
+                "monitorCondition": "Fired",
+                "monitoringService": "Platform",
+                "alertTargetIDs": [
+                    "/subscriptions/22222222-2222-2222-2222-222222222222/resourcegroups/rg-homelink"
+                    "/providers/microsoft.network/virtualnetworkgateways/hub"
+                ],
+                "firedDateTime": "2026-11-22T21:20:00.1234567Z",
+                "description": "No traffic for five minutes",
+            },
+            "alertContext": {
+                "condition": {
+                    "allOf": [
+                        {
+                            "metricName": "TunnelAverageBandwidth",
+                            "dimensions": [{"name": "ConnectionName", "value": "home"}],
+                        }
+                    ]
+                }
+            },
+        },
+    },
 }

@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from functions import examples, schemas
 from functions.web import answer
+from shared.domain.alert import AlertDocument
 from shared.domain.spec import ConnectionDocument, GatewayDocument
 
 blueprint = func.Blueprint()
@@ -137,6 +138,15 @@ OPERATIONS = (
     ),
     Operation(
         "post",
+        "/alerts",
+        "Azure Monitor's webhook, in the common alert schema",
+        {202: schemas.AlertTaken},
+        AlertDocument,
+        (422,),
+    ),
+    Operation("get", "/alerts", "Alerts that were refused or not ours, newest first", {200: schemas.KeptAlerts}),
+    Operation(
+        "post",
         "/agents/enrol",
         "An agent redeems its token",
         {201: schemas.Enrolled},
@@ -172,7 +182,12 @@ OPERATIONS = (
         key=False,
     ),
 )
-_MEDIA = {schemas.Sealed: ("text/plain",), schemas.Enrolment: ("application/json",)}
+_JSON = ("application/json",)
+_MEDIA: dict[type[BaseModel], tuple[str, ...]] = {
+    schemas.Sealed: ("text/plain",),
+    schemas.Enrolment: _JSON,
+    AlertDocument: _JSON,
+}
 _PROBLEM = "application/problem+json"
 _HEADERS = {
     "ETag": {"description": "names this state of the document", "schema": {"type": "string", "pattern": '^".+"$'}},
@@ -219,7 +234,7 @@ def _operation(o: Operation) -> dict[str, Any]:
     if o.body is not None:
         media = _MEDIA.get(o.body, ("application/json", "application/yaml"))
         made["requestBody"] = {
-            "required": o.method == "put" or not o.key,
+            "required": not o.path.endswith("/plan"),
             "content": {m: _schema(o.body) | _example(o.body) for m in media},
         }
     return made

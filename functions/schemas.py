@@ -146,6 +146,27 @@ class AuditEntries(Model):
     items: tuple[AuditEntry, ...]
 
 
+class AlertTaken(Model):
+    """`known`: it was delivered before. `targets` as in `gateway/hub`; `notOurs` are ARM ids in lower case."""
+
+    known: bool
+    targets: tuple[str, ...]
+    not_ours: tuple[str, ...]
+
+
+class KeptAlert(Model):
+    """`body` as it was sent, without secrets and addresses, and cut."""
+
+    id: str
+    at: datetime
+    reason: str
+    body: str
+
+
+class KeptAlerts(Model):
+    items: tuple[KeptAlert, ...]
+
+
 class Accepted(Model):
     deleting: Literal[True]
 

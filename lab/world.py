@@ -250,10 +250,20 @@ class World:
         token_file.chmod(0o600)
         agent = [*inside(found.home.firewall_ns), sys.executable, "-m", "agent"]
         base = f"https://{CLOUD}:{API_PORT}"
-        log = self.logs / f"agent-{home}.log"
         words = ("enrol", "--api", base, "--token-file", str(token_file), "--name", name)
         await run(*agent, *words, "--ca", str(self.certificates.ca), "--state", str(state), cwd=ROOT)
         token_file.unlink()
-        running = await Daemon.start(f"the agent of {home}", [*agent, "run", "--config", str(config)], log, cwd=ROOT)
+        await self.run_agent(home)
+
+    async def run_agent(self, home: str = "home") -> None:
+        """Starts an enrolled agent; also after `kill_agent`."""
+        found = self.network.homes[home]
+        argv = [*inside(found.home.firewall_ns), sys.executable, "-m", "agent", "run", "--config"]
+        config, log = str(found.directory / "agent.toml"), self.logs / f"agent-{home}.log"
+        running = await Daemon.start(f"the agent of {home}", [*argv, config], log, cwd=ROOT)
         self.daemons[f"agent-{home}"] = running
         self._stack.push_async_callback(running.stop)
+
+    async def kill_agent(self, home: str = "home") -> None:
+        """SIGKILL: no service manager starts it again here, `run_agent` does."""
+        await self.daemons[f"agent-{home}"].stop(grace=0)

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from shared.control.agents import Agents
+from shared.control.alerts import Alerts
 from shared.control.audit import Audit, AuditedArm
 from shared.control.heartbeats import Heartbeats
 from shared.control.planning import Planning
@@ -34,6 +35,7 @@ class App:
     heartbeats: Heartbeats
     reconciler: Reconciler
     retention: Retention
+    alerts: Alerts
 
 
 _bound: ContextVar[App | None] = ContextVar("bound", default=None)
@@ -52,6 +54,7 @@ def build(services: Services) -> App:
         heartbeats=Heartbeats(services, agents),
         reconciler=Reconciler(audited, agents),
         retention=Retention(services, agents),
+        alerts=Alerts(services),
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -162,15 +162,18 @@ def _inner(annotation: Any) -> Any:
     """What a list holds, or what an optional field may be."""
     args = [a for a in get_args(annotation) if a not in (type(None), Ellipsis)]
     if get_origin(annotation) in (tuple, types.UnionType, typing.Union):
-        return args[0]
-    return annotation
+        return _inner(args[0])
+    return args[0] if get_origin(annotation) is typing.Annotated else annotation
+
+
+_KINDS = {str: "text", int: "number", bool: "true or false", AwareDatetime: "time"}
 
 
 def described(path: str, info: FieldInfo) -> list[str]:
     """type, default and bounds, as the cells of docs/reference.md have them."""
     inner = _inner(info.annotation)
     choice = get_origin(inner) is Literal
-    kind = "choice" if choice else {str: "text", int: "number", bool: "true or false"}[inner]
+    kind = "choice" if choice else _KINDS[inner]
     if get_origin(info.annotation) is tuple:
         kind = f"list of {kind}"
     default = info.default

@@ -19,7 +19,7 @@ from agent.core import PAUSE_FILE, Agent
 from agent.enrol import enrol
 from agent.errors import AgentError, DiskTrouble, FirewallBusy, Unreachable
 from agent.identity import Identity
-from agent.limits import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from agent.limits import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Timing
 from agent.seams import Random, Reply
 from lab.model.faults import Killed, Process, Seam
 from lab.model.host import Gone, Host
@@ -167,6 +167,7 @@ class Service:
     lives: int = 0
     still_until: float = 0.0
     """Until then (monotonic) no step is taken."""
+    timing: Timing = field(default_factory=Timing)
     _life: Process | None = None
     _told: asyncio.Event | None = field(default=None, repr=False)
 
@@ -217,7 +218,8 @@ class Service:
         while (identity := await synchronous(lambda: Identity.load(files))) is None:
             await self._rest(process, RESTART_S)
         mine: Identity = identity
-        agent = await synchronous(lambda: Agent(mine, http, files, firewall, self.clock, self.random, self._log))
+        seams = mine, http, files, firewall, self.clock, self.random
+        agent = await synchronous(lambda: Agent(*seams, self._log, self.timing))
         while True:
             await asyncio.sleep(max(0.0, self.still_until - self.clock.monotonic()))
             process.check()

@@ -128,6 +128,12 @@ class ModelArm:
     async def set_shared_key(self, ref: ArmRef, value: str) -> Started:
         return await self._write("PUT", ref, "/sharedkey", {"value": value}, (200, 201))
 
+    async def has_shared_key(self, ref: ArmRef, value: str) -> bool:
+        response = await self._send("GET", ref.id() + "/sharedkey")
+        if response.status_code != 200:
+            raise failure(ref.name, response)
+        return bool(response.json()["value"] == value)
+
     async def reset_connection(self, ref: ArmRef) -> Started:
         return await self._write("POST", ref, "/resetconnection", {}, (202,))
 

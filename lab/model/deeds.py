@@ -118,7 +118,7 @@ async def edit_azure(world: World, home: str, what: str) -> None:
         if what == "delete":
             await person.delete(connection)
         elif what == "key":
-            await person.set_shared_key(connection, "somebody-elses-idea-of-a-key")
+            await person.set_shared_key(connection, "somebodyElsesIdeaOfAKey")
         else:
             ref = local if what in ("asn", "address") else connection
             body = copy.deepcopy(await person.get(ref))
@@ -196,11 +196,13 @@ async def control_down(world: World, seconds: float) -> None:
 @deed
 async def standstill(world: World, seconds: float) -> None:
     """Days pass in which nobody's work could change anything: the control plane is down, the agents take no step."""
-    world.control.host.stop()
+    host, was_up = world.control.host, world.control.host.up
+    host.stop()
     for place in world.places.values():
         place.service.still_until = world.clock.monotonic() + seconds
     await asyncio.sleep(seconds)
-    world.control.host.start()
+    if was_up:
+        host.start()
 
 
 @deed
@@ -241,7 +243,7 @@ async def owner_works(world: World, home: str, number: int) -> None:
 
 @deed
 async def rotate_key(world: World, home: str, number: int) -> None:
-    await world.ask("PUT", f"connections/{home}/psk", {"value": f"A-new-key-that-a-person-thought-of-{number}"})
+    await world.ask("PUT", f"connections/{home}/psk", {"value": f"aKeyThatAPersonThoughtOf{number}"})
 
 
 @deed

@@ -169,7 +169,7 @@ _ARGUMENTS = {
     "mishap": lambda c, h: {
         "home": c.choice(["", h]),
         "kind": c.choice(["lost", "twice", "late"]),
-        "seconds": c.choice([20.0, 90.0]),
+        "seconds": c.choice([5.0, 20.0, 90.0]),
     },
     "garbage": lambda c, h: {"home": c.choice(["", h]), "what": c.randrange(100)},
     "strike": _strike,

@@ -71,7 +71,8 @@ async def _play(history: History, frozen: bytes) -> Outcome:
     world.start()
     began = world.clock.monotonic()
     for event in history.events:
-        await asyncio.sleep(max(0.0, began + event.at - world.clock.monotonic()))
+        if (left := began + event.at - world.clock.monotonic()) > 0.0:  # at 0: before anything runs
+            await asyncio.sleep(left)
         told = " ".join(f"{k}={v}" for k, v in event.arguments.items())
         world.watch.tell("history", f"{event.deed} {told}".rstrip())
         await DEEDS[event.deed](world, **event.arguments)

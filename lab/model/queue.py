@@ -26,7 +26,8 @@ class Message:
 
 @dataclass(frozen=True)
 class Mishap:
-    """What happens to the next message of a queue. `late`: it becomes visible `seconds` later, so overtaken."""
+    """What happens to the next message of a queue. `late`: it becomes visible `seconds` later, so overtaken; `twice`: a
+    second time, so much later."""
 
     queue: str
     kind: Literal["lost", "twice", "late"]
@@ -48,22 +49,23 @@ class ModelQueue:
 
     async def send(self, queue: str, text: str, delay_s: float = 0, ttl_s: float | None = None) -> None:
         delay, ttl = check_message(queue, text, delay_s, ttl_s)
-        copies = 1
+        delays = [delay]
         mishap = next((m for m in self.mishaps if m.queue == queue), None)
         if mishap is not None:
             self.mishaps.remove(mishap)
-            copies = {"lost": 0, "twice": 2, "late": 1}[mishap.kind]
-            delay += int(mishap.seconds)
-        self._put(queue, text, copies, delay, ttl)
+            later = delay + int(mishap.seconds)
+            delays = {"lost": [], "twice": [delay, later], "late": [later]}[mishap.kind]
+        self._put(queue, text, delays, ttl)
 
     def plant(self, queue: str, text: str) -> None:
         """What somebody else puts there; mishaps are for ours."""
-        self._put(queue, text, 1, *check_message(queue, text, 0, None))
+        delay, ttl = check_message(queue, text, 0, None)
+        self._put(queue, text, [delay], ttl)
 
-    def _put(self, queue: str, text: str, copies: int, delay: int, ttl: int) -> None:
+    def _put(self, queue: str, text: str, delays: list[int], ttl: int) -> None:
         now = self._clock.now()
         messages = self._queues.setdefault(queue, [])
-        for _ in range(copies):
+        for delay in delays:
             self._sent += 1
             shown, ends = now + timedelta(seconds=delay), now + timedelta(seconds=ttl)
             messages.append(Message(self._sent, text, shown, ends))

@@ -16,6 +16,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from lab.azure.clock import Clock
 from lab.documents import document
 from lab.model import agent
 from lab.model.arm import Azure
@@ -53,7 +54,14 @@ class Place:
 
 
 class World:
-    def __init__(self, seed: int, homes: int = 1, assumptions: Assumptions | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        homes: int = 1,
+        assumptions: Assumptions | None = None,
+        azure_clock: Clock | None = None,
+    ) -> None:
+        """`azure_clock`: for an Azure with another pace than the world's."""
         self.chance = Random(seed)
         self.assumptions = assumptions or Assumptions()
         self.clock = LoopClock()
@@ -65,7 +73,7 @@ class World:
         self._backup: Any = None
         self.gateway = document("gateway")
         dataplane = ModelDataPlane(self.fabric, EPOCH)
-        self.azure = Azure(SUBSCRIPTION, PUBLIC, self.clock, dataplane, self.names, self._new_id)
+        self.azure = Azure(SUBSCRIPTION, PUBLIC, azure_clock or self.clock, dataplane, self.names, self._new_id)
         self.controls: dict[str, Control] = {}
         self.control = self._add_control("ctl")
         self.places = {name: self._build(name, n) for n, name in enumerate(["home", "cabin", "office"][:homes])}
@@ -186,6 +194,8 @@ class World:
         world.chance.seed(seed)
         world.assumptions = world.fabric.assumptions = assumptions
         world.watch.events.clear()
+        for place in world.places.values():
+            place.service.lives = 0
         return world
 
 

@@ -37,6 +37,8 @@ _TOOLS = {
     "conntrack": "conntrack",
     "ping": "iputils-ping",
     "vtysh": "frr",
+    "swanctl": "strongswan-swanctl",
+    "php": "php-cli",
     "/usr/lib/frr/bgpd": "frr",
     "/usr/lib/ipsec/charon": "strongswan-charon",
     "/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so": "libcharon-extra-plugins",

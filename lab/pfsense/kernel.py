@@ -8,6 +8,7 @@ bgpd.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface
@@ -58,13 +59,11 @@ class Kernel(Daemons):
         return await handler(args)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One question, one answer: the other end of twin_call() in rootfs/etc/inc/twin.inc."""
-        try:
+        """One question, one answer: the other end of twin_call() in rootfs/etc/inc/twin.inc. Who asked may be gone."""
+        with contextlib.suppress(ConnectionError, json.JSONDecodeError), contextlib.closing(writer):
             question = json.loads(await reader.readline())
             writer.write(json.dumps(await self.call(question["name"], question["args"])).encode())
             await writer.drain()
-        finally:
-            writer.close()
 
     async def boot(self) -> None:
         """Everything as after power-on, before anything is configured."""

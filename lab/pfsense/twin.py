@@ -142,10 +142,18 @@ class Twin:
         self.url = f"{'https' if tls else 'http'}://{self._listen[0]}:{port}"
 
     def stop(self) -> None:
-        self.call(self.firewall.stop())
+        self.call(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _stop(self) -> None:
+        """Also ends what the killed processes of the box have left unfinished."""
+        await self.firewall.stop()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def __enter__(self) -> Twin:
         self.start()

@@ -8,6 +8,7 @@ by one for the same reason: no retries, no redirects (the bearer token would fol
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -115,6 +116,12 @@ class AzureArm:
         _must_be(ref, ArmKind.CONNECTION)
         begin = self._operations(ref).begin_set_shared_key
         return await self._begin(ref, lambda **k: begin(ref.resource_group, ref.name, {"value": value}, **k), value)
+
+    async def has_shared_key(self, ref: ArmRef, value: str) -> bool:
+        _must_be(ref, ArmKind.CONNECTION)
+        async with _call(_name(ref), value):
+            found = await self._operations(ref).get_shared_key(ref.resource_group, ref.name)
+        return hmac.compare_digest(str(found.value).encode(), value.encode())
 
     async def reset_connection(self, ref: ArmRef) -> Started:
         """An ArmBusy without ARM's answer (its `code` is an exception's name) may still have started the reset."""

@@ -82,6 +82,9 @@ class AuditedArm:
         await self._audit.record(RECONCILER, "arm-set-shared-key", ref.id())
         return await self._arm.set_shared_key(ref, value)
 
+    async def has_shared_key(self, ref: ArmRef, value: str) -> bool:
+        return await self._arm.has_shared_key(ref, value)
+
     async def reset_connection(self, ref: ArmRef) -> Started:
         await self._audit.record(RECONCILER, "arm-reset-connection", ref.id())
         return await self._arm.reset_connection(ref)

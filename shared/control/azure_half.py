@@ -12,6 +12,7 @@ from datetime import timedelta
 from shared.domain import plan as plans
 from shared.domain import render
 from shared.domain.arm import ArmKind, ArmRef
+from shared.domain.ladder import Rung
 from shared.domain.plan import Action, Change, Plan
 from shared.errors import ArmBusy, ArmRejected, PermanentError
 from shared.seams import Json, Operation, OperationState, Started
@@ -151,6 +152,26 @@ class AzureHalf:
             return
         if started is not None:
             self._started(work, started)
+
+    async def reset(self, rung: Rung, connection: str) -> bool:
+        """Starts a reset, once. False when ARM said clearly that it did not; without its answer it counts as done."""
+        gateway = self.unit.gateway
+        if gateway is None:
+            return False
+        whole = rung is Rung.RESET_GATEWAY
+        refs = render.gateway_refs(self.unit.name, gateway.spec) if whole else {}
+        ref = refs.get(ArmKind.GATEWAY) or render.connection_refs(connection, gateway.spec)[ArmKind.CONNECTION]
+        try:
+            started = await (self.services.arm.reset_gateway(ref) if whole else self.services.arm.reset_connection(ref))
+        except ArmBusy as e:
+            self._quiet(e)
+            self.note, self.wake_s = f"Azure is busy ({e.code}): {e}", e.delay_s
+            return not e.locked
+        except ArmRejected as e:
+            self._refuse(ref.kind, ref.name, e.code, str(e))
+            return False
+        self._started(_Write("reset", ref, {}), started)
+        return True
 
     async def _key_change(self, observed: plans.Observed) -> _Write | None:
         ours = [r for r in self.keys_to_change() if self._is_ours(observed.get(r))]

@@ -55,6 +55,8 @@ class Reason(StrEnum):
     INCIDENT_OPENED = "IncidentOpened"
     INCIDENT_VERIFIED = "IncidentVerified"
     INCIDENT_CLOSED = "IncidentClosed"
+    ALERT_FIRED = "AlertFired"
+    ALERT_RESOLVED = "AlertResolved"
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,13 @@ class Event(Model):
     message: str
 
 
+def newest_first(ulid: str) -> str:
+    """The complement of a ULID: as keys, the newest comes first."""
+    return ulid.translate(_COMPLEMENT)
+
+
 def key_of(event_id: str) -> str:
-    return EVENT + event_id.translate(_COMPLEMENT)
+    return EVENT + newest_first(event_id)
 
 
 def key_at(at: datetime) -> str:

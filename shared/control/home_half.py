@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.domain import conditions, limits, render, repair
+from shared.domain import conditions, ladder, limits, render, repair
 from shared.domain.dns import DnsView
+from shared.domain.ladder import Act, Attempt, Decision, Rung, Wait
 from shared.errors import NotFound
 from shared.wire.commands import Apply, Body, DesiredTunnel, Kind, SecretRef, Target
 from shared.wire.decode import to_plain
@@ -21,7 +22,7 @@ from .agents import COMMAND
 from .commands import Commands
 from .observe import AgentSeen
 from .services import AGENTS, Services
-from .unit import CommandRow, ConnectionRow, IncidentEntry, IncidentRow, LinkRow, PinRow, Unit
+from .unit import AttemptRow, CommandRow, ConnectionRow, IncidentEntry, IncidentRow, LinkRow, PinRow, Unit
 
 UNANSWERED = CommandRow.UNANSWERED
 
@@ -48,6 +49,7 @@ class HomeHalf:
     trouble: str = ""
     wake_s: float | None = None
     void: bool = False
+    reset: Rung | None = None
     _initiate: bool = field(default=False)
 
     @property
@@ -76,6 +78,10 @@ class HomeHalf:
         except ValueError as e:
             self.trouble = str(e)
 
+    def refused(self) -> bool:
+        """The ends refuse each other's keys or identities."""
+        return self.health is not None and self.health.ike_error == "AUTHENTICATION_FAILED"
+
     def removed(self) -> bool:
         """Nothing of a Connection that is being deleted is left at home."""
         if self.agent.id is None or self.link.apply_issued is None or self.row.orphan_home:
@@ -102,15 +108,18 @@ class HomeHalf:
         decision = repair.decide(self._situation(lacks, probed, reported), self.now)
         self._tell(decision, lacks, reported)
         match decision:
-            case repair.Act(repair.Rung.PIN, _, address):
+            case Act(Rung.PIN, _, address):
                 self._set(pin=PinRow(address=str(address), since=self.now), healthy_since=None, agrees_since=None)
-            case repair.Act(repair.Rung.UNPIN):
+            case Act(Rung.UNPIN):
                 self._set(pin=None)
-            case repair.Act(repair.Rung.INITIATE):
+            case Act(Rung.INITIATE):
                 self._initiate = True
                 self._set(healthy_since=None)
                 self.wake_s = limits.WATCH_S
-            case repair.Wait(seconds):
+            case Act(rung):
+                self.reset = rung
+                self.wake_s = limits.WATCH_S
+            case Wait(seconds):
                 self.wake_s = seconds
 
     async def hear(self) -> None:
@@ -158,11 +167,24 @@ class HomeHalf:
         elif self._initiate:
             await self._issue(agent_id, Kind.INITIATE, target, limits.INITIATE_TTL_S)
             self._set(last_initiate=self.now)
+            self.attempted(Rung.INITIATE)
         elif self.desired is not None and self.settled and self._needs_apply(self.desired):
             body = Apply(self.desired, self.row.spec.revert_after_seconds, azure_ready=True)
             await self._issue(agent_id, Kind.APPLY, body, limits.APPLY_TTL_S)
             applied = to_plain(self.desired)
             self._set(apply_digest=self.desired.digest(), applied=applied, apply_issued=self.now)
+
+    def attempted(self, rung: Rung) -> None:
+        """Counts against the budgets, of which a day is all that is asked."""
+        row = AttemptRow(rung=rung, at=self.now, incident=self.link.incident or "")
+        if rung is Rung.RESET_GATEWAY:
+            state = self.unit.state
+            self.unit.state = state.model_copy(update={"gateway_resets": (*self._recent(state.gateway_resets), row)})
+        else:
+            self._set(attempts=(*self._recent(self.link.attempts), row))
+
+    def _recent(self, rows: tuple[AttemptRow, ...]) -> tuple[AttemptRow, ...]:
+        return tuple(r for r in rows if r.at > self.now - ladder.DAY)
 
     async def _issue(self, agent_id: str, kind: Kind, body: Body, ttl_s: float) -> None:
         generation = self._generation
@@ -214,7 +236,16 @@ class HomeHalf:
             last_initiate=link.last_initiate,
             taken=frozenset(a for a in taken if a),
             open_since=incident.opened if incident else None,
+            incident=incident.id if incident else "",
+            azure_status=link.azure_status,
+            mismatch=repair.mismatch(self.desired, self.health) if self.desired and self.health else "",
+            dead=repair.is_dead(self.health, link.azure_status),
+            attempts=tuple(Attempt(a.rung, a.at, a.incident) for a in self._tried()),
+            working=tuple(n for n, x in sorted(others.items()) if x.healthy_since is not None),
         )
+
+    def _tried(self) -> tuple[AttemptRow, ...]:
+        return self._recent((*self.link.attempts, *self.unit.state.gateway_resets))
 
     def _note_proof(self, lacks: tuple[str, ...], probed: bool, reported: str | None) -> None:
         """What this report proves: that the tunnel works (since when), from which address, and what resolvers agree on.
@@ -236,7 +267,7 @@ class HomeHalf:
         agree = link.pin is not None and self.dns.settled_on(reported or link.pin.address)
         self._set(agrees_since=(self.link.agrees_since or self.now) if agree else None)
 
-    def _tell(self, decision: repair.Decision, lacks: tuple[str, ...], reported: str | None) -> None:
+    def _tell(self, decision: Decision, lacks: tuple[str, ...], reported: str | None) -> None:
         """Opens, continues, and closes the Incident."""
         link = self.link
         incident = self.unit.incidents.get(link.incident or "")
@@ -246,7 +277,7 @@ class HomeHalf:
                 return
             finding = "home-address-changed" if moved else "tunnel-down"
             incident = IncidentRow(id=self.services.ulid(), connection=self.name, finding=finding, opened=self.now)
-        what = f"{decision.rung}: {decision.reason}" if isinstance(decision, repair.Act) else decision.reason
+        what = f"{decision.rung}: {decision.reason}" if isinstance(decision, Act) else decision.reason
         if decision is not repair.STEADY and (not incident.timeline or incident.timeline[-1].what != what):
             entry = IncidentEntry(at=self.now, what=what)
             incident = incident.model_copy(update={"timeline": (*incident.timeline, entry)[-200:]})

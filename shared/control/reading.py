@@ -48,6 +48,11 @@ class Reading:
         self._depth = Depth.NOTHING
         self.observed: dict[ArmRef, Json | None] = {}
 
+    @property
+    def everything(self) -> bool:
+        """Every resource was read by itself."""
+        return self._depth is Depth.EVERYTHING
+
     def depth(self, hasty: bool) -> Depth:
         """`hasty`: nothing speaks for a look but that one is due."""
         mark = self._mark()

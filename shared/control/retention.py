@@ -22,10 +22,11 @@ from shared.wire.ulid import ulid
 
 from . import lease
 from .agents import AGENT, COMMAND, TOKENS, AgentRow, Agents, TokenRow, key_name, queue_of
+from .alerts import REFUSED
 from .events import EVENT
 from .saving import chunks
-from .services import AGENTS, AUDIT, NAMES, UNITS, Services
-from .unit import CLOSED
+from .services import AGENTS, ALERTS, AUDIT, NAMES, UNITS, Services
+from .unit import ALERT, CLOSED
 
 FIRST_MONTH = date(2026, 1, 1)
 """Nothing was audited before; partitions cannot be listed, so months are counted from here."""
@@ -52,7 +53,7 @@ class Retention:
     async def run(self) -> Pruned:
         """Does not raise HomelinkError: see `troubles`."""
         run = _Run(self._s, self._agents)
-        for work in (run.units, run.agents, run.tokens, run.audit):
+        for work in (run.units, run.agents, run.tokens, run.audit, run.alerts):
             with run.tolerant(work.__name__):
                 await work()
         return run.pruned
@@ -90,6 +91,9 @@ class _Run:
         closed.sort(key=lambda r: _time(r, "closed"), reverse=True)
         old = [r for n, r in enumerate(closed) if n >= limits.INCIDENTS_KEPT or _time(r, "closed") < before]
         await self._delete("incidents", old)
+        repeats = self._now - timedelta(seconds=limits.ALERT_REPEATS_S)
+        marks = await store.query(UNITS, unit, ALERT)
+        await self._delete("alert marks", [r for r in marks if _time(r, "at") < repeats])
 
     async def _lease(self, row: Row) -> None:
         """Whoever takes the lease at this moment changes its ETag, and keeps it."""
@@ -148,6 +152,12 @@ class _Run:
             await self._delete("audit", await self._s.store.query(AUDIT, f"{month:%Y-%m}", limit=self._share))
             month = (month + timedelta(days=31)).replace(day=1)
 
+    async def alerts(self) -> None:
+        """That were refused, or not ours."""
+        before, kept = self._now - timedelta(days=self._s.keep.events_days), limits.ALERTS_KEPT
+        rows = await self._s.store.query(ALERTS, REFUSED, limit=kept + self._share)  # newest first
+        await self._delete("refused alerts", [r for n, r in enumerate(rows) if n >= kept or _time(r, "at") < before])
+
     async def _delete(self, kind: str, rows: Iterable[Row]) -> None:
         """All of one partition and no longer written by anybody. No more than the share allows."""
         doomed = list(rows)
@@ -169,6 +179,8 @@ _TABLES = {
     "commands": AGENTS,
     "tokens": NAMES,
     "audit": AUDIT,
+    "alert marks": UNITS,
+    "refused alerts": ALERTS,
 }
 
 

@@ -10,7 +10,7 @@ from shared.domain.model import ControllerId
 from shared.seams import Arm, Clock, Queue, Random, Resolver, Store, Vault
 from shared.wire.ulid import ulid
 
-UNITS, AGENTS, NAMES, AUDIT = "units", "agents", "names", "audit"  # tables
+UNITS, AGENTS, NAMES, AUDIT, ALERTS = "units", "agents", "names", "audit", "alerts"  # tables
 RECONCILE = "reconcile"  # queue
 
 

@@ -64,6 +64,8 @@ class Step:
         reading = Reading(self._s, unit, azure, self.now)
         observed = reading.observed if await self._observe(azure, reading, homes) else None
         await self._keys(homes)
+        if observed is not None and not azure.held():
+            await self._compare_keys(homes, reading)
         end = self._end()
         for home in homes.values():
             home.render(end)
@@ -74,6 +76,7 @@ class Step:
             todo = await self._bring_along(azure, reading)
             observed = reading.observed
             await self.save()  # the operation's URL first: what follows may fail
+            await self._reset(azure, homes)
             for home in homes.values():
                 home.settled = home.settled and unit.state.operation is None
         for home in homes.values():
@@ -152,6 +155,19 @@ class Step:
         reading.remember(todo)
         return todo
 
+    async def _reset(self, azure: AzureHalf, homes: dict[str, HomeHalf]) -> None:
+        """At most one reset in a step, and its intent is stored before it is asked for: a step that dies in between
+        has used it up, because a reset that is not known to have failed must not be repeated."""
+        home = next((h for h in homes.values() if h.reset is not None), None)
+        if home is None or home.reset is None or self.unit.state.operation is not None or azure.held():
+            return
+        link, resets = self.unit.links[home.name], self.unit.state.gateway_resets
+        home.attempted(home.reset)
+        await self.save()
+        if not await azure.reset(home.reset, home.name):
+            self.unit.links[home.name] = link
+            self.unit.state = self.unit.state.model_copy(update={"gateway_resets": resets})
+
     def _end(self) -> render.AzureEnd | None:
         state = self.unit.state
         return render.AzureEnd(state.public_ip, state.bgp_address) if state.public_ip and state.bgp_address else None
@@ -168,6 +184,22 @@ class Step:
                 version = await self._s.vault.set(entry, self._draw())
             update = {"psk_name": entry, "psk_version": version}
             self.unit.links[name] = self.unit.links[name].model_copy(update=update)
+
+    async def _compare_keys(self, homes: dict[str, HomeHalf], reading: Reading) -> None:
+        """A key that somebody changed in Azure shows in no diff: it is looked for whenever everything is read, and when
+        the ends refuse each other. Not being allowed to look is no trouble: then a refusal is all there is to see."""
+        for name, home in homes.items():
+            link, gateway = self.unit.links[name], self.unit.gateway
+            given = link.psk_version is not None and link.psk_version == link.azure_psk_version
+            if gateway is None or not given or not (reading.everything or home.refused()):
+                continue
+            ref = render.connection_refs(name, gateway.spec)[ArmKind.CONNECTION]
+            secret = await self._s.vault.get(link.psk_name or "", link.psk_version)
+            if secret is None or not plan.is_settled(reading.observed.get(ref)):
+                continue
+            with suppress(ArmBusy, ArmRejected):
+                if not await self._s.arm.has_shared_key(ref, secret.value):
+                    self.unit.links[name] = link.model_copy(update={"azure_psk_version": None})
 
     def _draw(self) -> str:
         """48 letters and digits (285 bits), without bias: bytes beyond the last whole multiple are thrown away."""

@@ -8,6 +8,7 @@
 | `incident:<name>:<ulid>` | reconciler, under the lease | the timeline of an open Incident |
 | `~incident:<name>:<ulid>` | reconciler, under the lease | the same, closed |
 | `~event:<complement of ulid>` | both, beside the row that they explain | what happened: events.py |
+| `~alert:<digest>` | the webhook, beside its Event | that this alert was delivered: alerts.py |
 
 What begins with `~` is history: `load` does not read it, and retention.py ends it.
 """
@@ -20,6 +21,7 @@ from typing import ClassVar, TypeVar
 
 from shared.domain.arm import ArmKind
 from shared.domain.conditions import Condition
+from shared.domain.ladder import Rung
 from shared.domain.model import Model
 from shared.domain.spec import ConnectionSpec, GatewaySpec
 from shared.seams import Row, Store
@@ -29,6 +31,7 @@ from .services import UNITS
 
 GATEWAY, STATE, CONNECTION, LINK, INCIDENT = "gateway", "state", "connection:", "link:", "incident:"
 CLOSED = HISTORY + INCIDENT
+ALERT = HISTORY + "alert:"
 
 
 class GatewayRow(Model):
@@ -87,6 +90,14 @@ class ReadRow(Model):
     full: datetime
 
 
+class AttemptRow(Model):
+    """A rung of the ladder that was tried, written before it is: what is not known to have failed counts as tried."""
+
+    rung: Rung
+    at: datetime
+    incident: str
+
+
 class StateRow(Model):
     """`last_step`: of one that looked at ARM, or tried. `arm_not_before`: ARM asked for quiet until then."""
 
@@ -96,6 +107,7 @@ class StateRow(Model):
     arm_not_before: datetime | None = None
     operation: OperationRow | None = None
     refusal: Refusal | None = None
+    gateway_resets: tuple[AttemptRow, ...] = ()
     public_ip: str | None = None
     bgp_address: str | None = None
     conditions: tuple[Condition, ...] = ()
@@ -139,6 +151,7 @@ class LinkRow(Model):
     applied: dict[str, object] | None = None
     apply_issued: datetime | None = None
     last_initiate: datetime | None = None
+    attempts: tuple[AttemptRow, ...] = ()
     remove_issued: datetime | None = None
     incident: str | None = None
     commands: tuple[CommandRow, ...] = ()

@@ -286,18 +286,18 @@ def _address(link: Link) -> Verdict:
     return "True", "Agrees", f"{link.fqdn} is {link.resolved}."
 
 
-def _recommended(link: Link) -> Verdict:
-    """What may work, but is out of the ordinary: told, and never in the way of Ready."""
-    remarks: list[tuple[str, str]] = []
+def remarks(link: Link) -> list[tuple[str, str]]:
+    """What may work, but is out of the ordinary: (reason, text), told and never in the way of Ready."""
+    found: list[tuple[str, str]] = []
     wan = addressing.address(link.wan_address) if link.wan_address else None
     if link.dns is not None and link.dns.fault() in (DnsFault.PRIVATE_ADDRESS, DnsFault.CGNAT):
-        remarks.append(("DoubleNat", f"{link.fqdn} leads to {link.resolved}, so there is a NAT beyond the router."))
+        found.append(("DoubleNat", f"{link.fqdn} leads to {link.resolved}, so there is a NAT beyond the router."))
     elif wan is not None and wan in addressing.CGNAT:
-        remarks.append(("DoubleNat", f"The firewall's WAN has {wan}, an address that the provider shares (CGNAT)."))
+        found.append(("DoubleNat", f"The firewall's WAN has {wan}, an address that the provider shares (CGNAT)."))
     if link.spec is not None and link.spec.mode != "ResponderOnly":
         to = f"the firewall's WAN address {wan}" if wan else "the firewall"
         if wan is None or not addressing.is_public(wan):
-            remarks.append(
+            found.append(
                 (
                     "PortForwardNeeded",
                     f"Mode {link.spec.mode} lets Azure dial: forward UDP 500 and 4500 on the router to {to}.",
@@ -305,9 +305,14 @@ def _recommended(link: Link) -> Verdict:
             )
     if link.spec is not None and not limits.MSS_USUAL.least <= link.spec.mss <= limits.MSS_USUAL.most:
         usual = f"{limits.MSS_USUAL.least} to {limits.MSS_USUAL.most}"
-        remarks.append(
+        found.append(
             ("MssUnusual", f"spec.mss is {link.spec.mss}: {usual} is usual, {limits.MSS_USUAL.default} is Azure's.")
         )
-    if not remarks:
+    return found
+
+
+def _recommended(link: Link) -> Verdict:
+    found = remarks(link)
+    if not found:
         return "True", "AsRecommended", "Nothing is out of the ordinary."
-    return "False", remarks[0][0], " ".join(text for _, text in remarks)
+    return "False", found[0][0], " ".join(text for _, text in found)

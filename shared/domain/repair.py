@@ -1,25 +1,25 @@
 """What to do about a tunnel: `decide` is pure, so that every decision can be replayed and argued about.
 
-This is the first Rung of the ladder, the one that most homes need: the address changed. Two witnesses must agree before
-anything happens: the source of a signed heartbeat, and the authoritative servers of the DDNS name. DNS alone, which
-nobody signs, never triggers more than a look. An address that did not change is left to DPD and to Azure.
+First the address, which is what changes at most homes. Two witnesses must agree before anything happens: the source of
+a signed heartbeat and the authoritative servers of the DDNS name, or, while the home is not heard, all DNS servers
+(caches too) and Azure, which says that it has lost the home. DNS alone, which nobody signs, never triggers more than a
+look. A tunnel that is down at an unchanged address climbs the ladder (ladder.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from . import limits
+from shared.wire.commands import DesiredTunnel
+from shared.wire.reports import TunnelHealth
+
+from . import ladder, limits
 from .dns import DnsView
+from .ladder import Act, Attempt, Decision, GiveUp, Rung, Wait
 from .spec import RepairSpec
 
-
-class Rung(StrEnum):
-    PIN = "pin"  # point the local network gateway at the new address
-    INITIATE = "initiate"  # the agent closes the dead SA by force and dials again
-    UNPIN = "unpin"  # back to the FQDN, so that Azure heals itself again
+NOT_CONNECTED, CONNECTED = "NotConnected", "Connected"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Situation:
     a BGP session can look alive for minutes after they died, so without a probe a changed address is acted upon
     whatever they say. `azure_settled`: ARM has what we want and no operation runs. `taken`: addresses of the gateway's
     other Connections. `agrees_since`: since when all resolvers, caches included, answer the pin. `open_since`: when the
-    Incident was opened.
+    Incident `incident` was opened. `azure_status`: the connectionStatus that ARM last told. `mismatch`: what the ends
+    disagree about. `dead`, `attempts`, `working`: see ladder.Down.
     """
 
     spec: RepairSpec
@@ -55,49 +56,69 @@ class Situation:
     last_initiate: datetime | None
     taken: frozenset[str]
     open_since: datetime | None
+    incident: str = ""
+    azure_status: str | None = None
+    mismatch: str = ""
+    dead: bool = True
+    attempts: tuple[Attempt, ...] = ()
+    working: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Act:
-    rung: Rung
-    reason: str
-    address: str | None = None
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Look again in `seconds`."""
-
-    seconds: float
-    reason: str
-
-
-@dataclass(frozen=True)
-class GiveUp:
-    """Nothing that Homelink may do would help; `reason` says what a person can."""
-
-    reason: str
-
-
-Decision = Act | Wait | GiveUp
+REFUSALS = ("AUTHENTICATION_FAILED", "NO_PROPOSAL_CHOSEN", "TS_UNACCEPTABLE", "PEER_IDENTITY_MISMATCH")
 STEADY = Wait(limits.SWEEP_S, "nothing to repair")
 
 
 def decide(s: Situation, now: datetime) -> Decision:
     """One decision; called at every step, never remembered: what was done shows in the situation itself."""
-    if s.spec.policy == "observe":
+    paused = s.spec.paused_until is not None and now < s.spec.paused_until
+    if s.spec.policy == "observe" or paused:
         if s.lacks:
-            return GiveUp("repair policy is observe: " + "; ".join(s.lacks))
+            return GiveUp(("paused: " if paused else "repair policy is observe: ") + "; ".join(s.lacks))
         # A pin from before would go on keeping Azure from healing itself: what was done is undone, and no more.
         return STEADY if s.pin is None else _end_of_pin(s, s.pin, now)
-    if (moved := _moved(s, _pace(s, now))) is not None:
+    if (moved := _moved(s, _pace(s, now)) or _moved_unheard(s)) is not None:
         return moved
     if s.pin is not None:
-        return _while_pinned(s, s.pin, now)
-    if s.known_address is not None and s.lacks:
-        # News from home wakes the unit by itself; nothing else would be seen by looking more often.
-        return Wait(limits.SWEEP_S, "down at an unchanged address: " + "; ".join(s.lacks))
-    return STEADY
+        return _while_pinned(s, s.pin, now) if s.reported_address else _pinned_unheard(s, s.pin, now)
+    if s.known_address is None or not s.lacks:
+        return STEADY
+    if window := ladder.in_maintenance(s.spec, now):
+        return Wait(limits.SWEEP_S, f"maintenance {window} UTC; down: " + "; ".join(s.lacks))
+    return ladder.climb(_down(s, now), now)
+
+
+def _down(s: Situation, now: datetime) -> ladder.Down:
+    return ladder.Down(
+        spec=s.spec,
+        incident=s.incident,
+        since=s.open_since or now,
+        lacks=s.lacks,
+        mismatch=s.mismatch,
+        dead=s.dead,
+        heard=s.reported_address is not None,
+        azure_settled=s.azure_settled,
+        attempts=s.attempts,
+        working=s.working,
+    )
+
+
+def mismatch(desired: DesiredTunnel, health: TunnelHealth) -> str:
+    """What the ends disagree about, which no reset would change; empty when nothing of that kind shows."""
+    if health.ike_error in REFUSALS:
+        return f"the ends refuse each other ({health.ike_error})"
+    if "Bad Peer AS" in (health.bgp.last_error or ""):
+        return "the ends disagree about an AS number (Bad Peer AS)"
+    if health.digest != desired.digest():
+        return "the firewall has not the desired configuration"
+    if health.bgp.state == "Established" and set(desired.bgp.accept) - set(health.bgp.received):
+        return "BGP is up, and Azure does not announce the virtual network's prefixes"
+    return ""
+
+
+def is_dead(health: TunnelHealth | None, azure_status: str | None) -> bool:
+    """An end says itself that the tunnel is down."""
+    at_home = health is not None and not (health.child.installed and health.bgp.state == "Established")
+    return at_home or azure_status == NOT_CONNECTED
 
 
 def _pace(s: Situation, now: datetime) -> float:
@@ -121,6 +142,32 @@ def _moved(s: Situation, pace: float) -> Decision | None:
     if agreed != s.reported_address:
         return Wait(pace, f"the home speaks from {s.reported_address}, its name says {agreed or 'nothing'}")
     return Act(Rung.PIN, f"signed heartbeat and authoritative DNS agree on {agreed}, was {accepted}", agreed)
+
+
+def _moved_unheard(s: Situation) -> Decision | None:
+    """The home is not heard, Azure has lost it, and every DNS server and cache gives it another address. Azure would
+    follow its name too, minutes later; so nothing is believed that it would not believe."""
+    accepted = s.pin.address if s.pin else s.known_address
+    if s.reported_address is not None or accepted is None or s.azure_status != NOT_CONNECTED or not s.spec.pin:
+        return None
+    agreed = s.dns.agreed()
+    if agreed is None or agreed == accepted or agreed in s.taken or s.dns.fault() is not None:
+        return None
+    if not s.dns.settled_on(agreed):
+        return None
+    return Act(Rung.PIN, f"Azure has lost the home, and all DNS servers agree on {agreed}, was {accepted}", agreed)
+
+
+def _pinned_unheard(s: Situation, pin: Pin, now: datetime) -> Decision:
+    """Only Azure tells whether it helped. A pin that did not help ends, because it keeps Azure from healing itself."""
+    age = now - pin.since
+    if s.azure_settled and s.azure_status == CONNECTED and s.agrees_since is not None:
+        quiet = now - s.agrees_since >= timedelta(seconds=s.dns.ttl_s)
+        if quiet and age >= timedelta(seconds=s.spec.unpin_after_seconds):
+            return Act(Rung.UNPIN, f"Azure says Connected, and every resolver answers {pin.address}")
+    elif s.azure_settled and age >= timedelta(seconds=limits.PIN_UNHEARD_S):
+        return Act(Rung.UNPIN, f"pinned for {age.total_seconds():.0f} s without a word from the home")
+    return Wait(limits.SWEEP_S, "pinned, and the home is silent")
 
 
 def _while_pinned(s: Situation, pin: Pin, now: datetime) -> Decision:

@@ -7,9 +7,9 @@ the answers that most homes need, so that a document holds little more than name
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from . import limits
 from .ipsec import IpsecPolicy
@@ -19,6 +19,7 @@ NAME = re.compile(NAME_PATTERN[:1] + r"(?=.{3,40}$)" + NAME_PATTERN[1:])
 Name = Field(pattern=NAME_PATTERN, min_length=3, max_length=40)
 ARM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,78}[A-Za-z0-9_]$"
 UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+WINDOW = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 API_VERSION = "homelink/v1"
 
 
@@ -78,10 +79,16 @@ class PskSpec(Model):
 
 
 class RepairSpec(Model):
-    """`observe` never acts. `pin: false` leaves a changed address to Azure's own 5-minute DNS cache."""
+    """`observe` never acts; `repair-only` does all but resets. `pin: false` leaves a changed address to Azure's own
+    5-minute DNS cache. `gateway_reset`: a reset of the gateway hits all its Connections, so it is done when all of them
+    are down, unless the user consents to more. `paused_until`: nothing is done before. `maintenance`: daily windows in
+    UTC, as in 02:00-04:30, in which only a changed address is acted upon."""
 
-    policy: Literal["observe", "full"] = "full"
+    policy: Literal["observe", "repair-only", "full"] = "full"
     pin: bool = True
+    gateway_reset: Literal["never", "whenAllDown", "always"] = "whenAllDown"
+    paused_until: AwareDatetime | None = None
+    maintenance: tuple[Annotated[str, Field(pattern=WINDOW)], ...] = Field((), max_length=8)
     unpin_after_seconds: int = Field(
         limits.UNPIN_AFTER.default, ge=limits.UNPIN_AFTER.least, le=limits.UNPIN_AFTER.most
     )

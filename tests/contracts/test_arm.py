@@ -235,7 +235,10 @@ async def test_the_pre_shared_key_never_comes_back(world: World, caplog: pytest.
     assert found is not None and "sharedKey" not in found["properties"]
     assert found["properties"]["connectionStatus"] in ("Unknown", "NotConnected")
     assert found["properties"]["virtualNetworkGateway1"]["id"] == world.gateway.id()
+    assert await world.arm.has_shared_key(world.link, PSK)
     await world.done(await world.arm.set_shared_key(world.link, PSK + "2"))
+    assert not await world.arm.has_shared_key(world.link, PSK)
+    assert await world.arm.has_shared_key(world.link, PSK + "2")
     assert PSK not in repr(found) + repr(await world.arm.get(world.link)) + caplog.text + repr(world.arm)
 
 

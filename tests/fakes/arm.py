@@ -84,6 +84,13 @@ class FakeArm:
 
         return self._call("set_shared_key", ref, ref.id(), {"value": "***"}, act)
 
+    async def has_shared_key(self, ref: ArmRef, value: str) -> bool:
+        def act() -> bool:
+            self._must_exist(ref)
+            return self._world.shared_keys.get(_id(ref)) == value
+
+        return self._call("has_shared_key", ref, ref.id(), None, act)
+
     async def reset_connection(self, ref: ArmRef) -> Started:
         return self._call("reset_connection", ref, ref.id(), None, lambda: self._reset("reset_connection", ref))
 
@@ -148,7 +155,7 @@ class FakeArm:
         return copy.deepcopy(self._world.resources.get(_id(ref)))
 
     def writes(self) -> Sequence[Request]:
-        return [r for r in self.requests if r.verb not in ("get", "list", "poll")]
+        return [r for r in self.requests if r.verb not in ("get", "list", "poll", "has_shared_key")]
 
     def running(self) -> Sequence[str]:
         self._settle()

@@ -31,6 +31,8 @@ HTTP = {
     "put_psk": ("PUT", "connections/{name}/psk", "function"),
     "delete_connection": ("DELETE", "connections/{name}", "function"),
     "post_token": ("POST", "agents/{name}/token", "function"),
+    "post_alert": ("POST", "alerts", "function"),
+    "get_alerts": ("GET", "alerts", "function"),
     "openapi": ("GET", "openapi.json", "anonymous"),
     "enrol": ("POST", "agents/enrol", "anonymous"),
     "heartbeat": ("POST", "agents/{agent}/heartbeat", "anonymous"),

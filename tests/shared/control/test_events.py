@@ -392,7 +392,8 @@ async def test_an_enrolment_that_is_gone_marks_its_connection_and_no_other(world
     await world.run(300)
     stored = await world.app.specs.get_connection("attic")
     assert [(c.status, c.reason) for c in stored.conditions if c.type == "AgentConnected"] == [("False", "NotEnrolled")]
-    assert [c.kind for c in world.agent.commands] == [Kind.APPLY, Kind.APPLY], "the other was served in the same steps"
+    applied = [c.kind for c in world.agent.commands if c.kind is Kind.APPLY]
+    assert len(applied) == 2, "the other was served in the same steps"
 
 
 async def test_an_initiate_that_could_not_be_sent_is_sent_as_soon_as_possible(world: World) -> None:

@@ -55,8 +55,8 @@ async def test_an_hour_at_rest_is_three_lists_a_minute_and_one_look_at_everythin
     await world.run(3600)
     assert world.steps - steps >= 60
     asked = since(world, start)
-    assert set(asked) == {"list", "get"}, "and nothing is written"
-    assert 3 * 59 <= asked["list"] <= 3 * 60 and asked["get"] == len(REFS)
+    assert set(asked) == {"list", "get", "has_shared_key"}, "and nothing is written"
+    assert 3 * 59 <= asked["list"] <= 3 * 60 and asked["get"] == len(REFS) and asked["has_shared_key"] == 1
     got = [r.target for r in world.arm.requests[start:] if r.verb == "get"]
     assert sorted(got) == sorted(r.id() for r in REFS.values()), "each once"
 
@@ -189,7 +189,7 @@ async def test_an_edit_by_hand_is_seen_and_corrected(
         return {**after, "etag": ""} == {**before, "etag": ""}
 
     await world.until(corrected, within_s)
-    writes = [r for r in world.arm.requests[start:] if r.verb not in ("get", "list", "poll")]
+    writes = [r for r in world.arm.requests[start:] if r.verb not in ("get", "list", "poll", "has_shared_key")]
     assert [(w.verb, w.target) for w in writes] == [("put", REFS[kind].id())], "that one, once"
     await world.until(world.ready, 120)
 
@@ -225,7 +225,8 @@ async def test_a_changed_spec_is_read_and_written_at_once(world: World) -> None:
     start = len(world.arm.requests)
     await world.app.reconciler.step("hub")
     asked = [(r.verb, r.target) for r in world.arm.requests[start:]]
-    assert sorted(asked[:-1]) == sorted(("get", r.id()) for r in REFS.values()) and asked[-1] == ("put", LINK.id())
+    reads = [*(("get", r.id()) for r in REFS.values()), ("has_shared_key", LINK.id())]
+    assert sorted(asked[:-1]) == sorted(reads) and asked[-1] == ("put", LINK.id())
 
 
 async def test_after_an_operation_everything_is_read_once(world: World) -> None:

@@ -24,6 +24,8 @@ const HL_MARK = 'HOMELINK ';
 /* Refused: what is asked cannot be, nothing was written. Busy: try again. Anything else is a failure. */
 class HlRefused extends Exception {}
 class HlBusy extends Exception {}
+/* Busy, but the change was written, and somebody saved over it. */
+class HlOverwritten extends HlBusy {}
 
 function hl_include(): void {
 	foreach (['config.inc', 'functions.inc', 'filter.inc', 'shaper.inc', 'ipsec.inc', 'interfaces.inc', 'gwlb.inc', 'vpn.inc'] as $file) {

@@ -152,7 +152,10 @@ function hl_key_mark(string $key, array $entry): string {
 
 /* How what is there differs from what the registry says, in words for a person. */
 function hl_drift(array $config, array $registry, string $name): array {
-	$entry = $registry['connections'][$name];
+	$entry = $registry['connections'][$name] ?? null;
+	if ($entry === null) {
+		return ['registry: gone'];
+	}
 	$found = [];
 	$owned = hl_owned($config, $entry);
 	foreach (hl_objects($entry, null) as $kind => $wanted) {

@@ -123,6 +123,13 @@ function hl_put(array &$config, string $kind, array $wants, array $own, string $
 	return $ids;
 }
 
+/* Sorted, so that going back gives the same text. */
+function hl_users(array $some, array $more): array {
+	$users = array_unique([...$some, ...$more]);
+	sort($users);
+	return $users;
+}
+
 /* Sets a scalar where nobody set it; true if it is ours, with this Connection among its users. */
 function hl_use_scalar(array &$config, array &$registry, string $name, string $path, $value): bool {
 	$have = array_get_path($config, $path);
@@ -137,7 +144,7 @@ function hl_use_scalar(array &$config, array &$registry, string $name, string $p
 	} elseif ($shared['users'] === [$name] && $value !== true && $value !== '@random@' && $have === $shared['new']) {
 		$shared['new'] = $value; /* nobody else needs the old value */
 	}
-	$shared['users'] = array_values(array_unique([...$shared['users'], $name]));
+	$shared['users'] = hl_users($shared['users'], [$name]);
 	if (hl_empty($have) || $have === ($registry['shared']['scalars'][$path]['new'] ?? null)) {
 		array_set_path($config, $path, $shared['new']);
 	}
@@ -154,7 +161,7 @@ function hl_use_networks(array &$config, array &$registry, string $name, array $
 	}
 	foreach ($networks as $network) {
 		$users = $registry['shared']['networks'][$network] ?? [];
-		hl_use_network($config, $registry, $network, array_values(array_unique([...$users, $name])));
+		hl_use_network($config, $registry, $network, hl_users($users, [$name]));
 	}
 }
 

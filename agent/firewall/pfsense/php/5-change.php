@@ -39,12 +39,12 @@ function hl_apply_once(array $request, string $key): array {
 	}
 	$first = hl_load(HL_SNAPSHOT) === null;
 	if ($request['revert']) {
-		hl_take_snapshot($config, $name, $request['revert']);
+		hl_take_snapshot($config, $name, $request['revert'], $registry['connections'][$name]);
 	}
 	try {
 		hl_carry_out($config, $new, $hash, "apply $name", [$conn], $classes);
 	} catch (HlBusy $e) {
-		if ($request['revert'] && $first) {
+		if ($request['revert'] && $first && !($e instanceof HlOverwritten)) {
 			hl_drop_snapshot(); /* nothing was written */
 		}
 		throw $e;
@@ -88,7 +88,7 @@ function hl_carry_out(array $old, array $new, string $hash, string $why, array $
 		foreach ($conns as $conn) {
 			$lost = $conn['gone'] ? [] : hl_drift($now, hl_registry($now), $conn['name']);
 			if ($lost) {
-				throw new Exception('somebody else saved over the change: ' . implode('; ', array_slice($lost, 0, 3)));
+				throw new HlOverwritten('somebody else saved over the change: ' . implode('; ', array_slice($lost, 0, 3)));
 			}
 		}
 		@unlink(HL_UNAPPLIED);
@@ -139,9 +139,11 @@ function hl_not_running(array $entry): array {
 
 /* snapshot ---------------------------------------------------------------------------------------------------------- */
 
-function hl_take_snapshot(array $config, string $name, array $revert): void {
+/* $made is what is about to be: with the registry lost, the way back still knows what to take away. */
+function hl_take_snapshot(array $config, string $name, array $revert, array $made): void {
 	$registry = hl_registry($config);
-	$snapshot = hl_load(HL_SNAPSHOT) ?? ['up_before' => $revert['up_before'], 'shared' => $registry['shared'], 'connections' => []];
+	$snapshot = hl_load(HL_SNAPSHOT) ?? ['up_before' => $revert['up_before'], 'shared' => $registry['shared'], 'connections' => [], 'made' => []];
+	$snapshot['made'][$name] = $made;
 	if (!array_key_exists($name, $snapshot['connections'])) {
 		$entry = $registry['connections'][$name] ?? null;
 		$snapshot['connections'][$name] = $entry === null ? null : ['entry' => $entry, 'owned' => hl_owned($config, $entry)];

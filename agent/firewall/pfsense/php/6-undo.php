@@ -43,14 +43,21 @@ function hl_go_back(array $snapshot, string $why): array {
 	$before = hl_registry($config);
 	[$new, $registry] = hl_restored($config, $before, $snapshot);
 	$conns = [];
+	$numbers = array_map('strval', array_column(hl_list($config, 'ipsec/phase1'), 'ikeid'));
+	$lost = false;
 	foreach (array_keys($snapshot['connections']) as $name) {
 		$then = $registry['connections'][$name] ?? null;
 		$now = $before['connections'][$name] ?? null;
+		$made = $snapshot['made'][$name] ?? null;
+		if ($now === null && $made !== null && !in_array((string)$made['n'], $numbers, true)) {
+			$now = $made; /* saved over: gone from the configuration, and still running */
+			$lost = true;
+		}
 		if ($then !== null || $now !== null) {
 			$conns[] = hl_conn($then, $now, $config, $new);
 		}
 	}
-	$classes = file_exists(HL_UNAPPLIED) ? HL_ALL : hl_classes($config, $new);
+	$classes = $lost || file_exists(HL_UNAPPLIED) ? HL_ALL : hl_classes($config, $new);
 	$classes = $conns ? $classes : [];
 	hl_carry_out($config, $new, $hash, $why, $conns, $classes);
 	return $classes;
@@ -64,9 +71,10 @@ function hl_restored(array $config, array $registry, array $snapshot): array {
 		foreach (array_unique([...array_keys($now), ...array_keys($owned)]) as $kind) {
 			hl_restore_kind($config, $kind, $now[$kind] ?? [], $owned[$kind] ?? []);
 		}
-		unset($registry['connections'][$name]);
 		if ($then !== null) {
 			$registry['connections'][$name] = $then['entry'];
+		} else {
+			unset($registry['connections'][$name]);
 		}
 	}
 	hl_restore_shared($config, $registry, $snapshot['shared'], $names);
@@ -116,7 +124,7 @@ function hl_restore_shared(array &$config, array &$registry, array $then, array 
 	foreach (array_unique([...array_keys($registry['shared']['scalars']), ...array_keys($then['scalars'])]) as $path) {
 		$now = $registry['shared']['scalars'][$path] ?? null;
 		$was = $then['scalars'][$path] ?? null;
-		$users = array_values(array_unique([...array_diff($now['users'] ?? [], $names), ...array_intersect($was['users'] ?? [], $present)]));
+		$users = hl_users(array_diff($now['users'] ?? [], $names), array_intersect($was['users'] ?? [], $present));
 		if (!$users) {
 			if ($now !== null) {
 				hl_release_scalar($config, $registry, $path, $now['users']);
@@ -132,7 +140,7 @@ function hl_restore_shared(array &$config, array &$registry, array $then, array 
 	}
 	foreach (array_unique([...array_keys($registry['shared']['networks']), ...array_keys($then['networks'])]) as $network) {
 		$now = $registry['shared']['networks'][$network] ?? [];
-		$users = array_values(array_unique([...array_diff($now, $names), ...array_intersect($then['networks'][$network] ?? [], $present)]));
+		$users = hl_users(array_diff($now, $names), array_intersect($then['networks'][$network] ?? [], $present));
 		if ($now && !$users) {
 			hl_release_network($config, $registry, $network, $now);
 		} elseif ($users) {

@@ -8,6 +8,7 @@ import json
 import re
 import ssl
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,27 @@ def test_a_hand_made_tunnel_is_not_touched(foreign: PfSenseBench) -> None:
     assert "con2 {" in foreign.text("/var/etc/ipsec/swanctl.conf")
 
 
+def test_a_recorded_firewall_keeps_all_that_it_had(tmp_path: Path) -> None:
+    """config.xml with a hand-made Azure tunnel and BGP, and the frr.conf that pfSense made of it."""
+    folder = Path(__file__).parents[5] / "shared" / "data" / "pfsense" / "transcripts"
+    if not folder.exists():
+        pytest.skip("the recorded data are not here")
+    recorded = [line.strip() for line in (folder / "frr.azure-vti-bgp.conf").read_text().splitlines()]
+    home: dict[str, Any] = {"wan": "192.168.50.2/24", "wan_gateway": "192.168.50.1", "lan": "10.42.0.1/24"}
+    with Twin(tmp_path, folder / "config.azure-vti-bgp.xml", **home) as twin:
+        twin.edit("get_gateways();")  # in pfSense's own form
+        bench = PfSenseBench(twin, "local")
+        start, count = bench.config(), made(bench, "ipsec1")
+        settle(bench, bgp=replace(bench.desired().bgp, local_asn=65_010, local_address="10.42.0.1"))
+        (n,) = bench.xml("ipsec/phase1[descr='homelink-home']/ikeid")
+        (opt2,) = bench.xml("interfaces/opt2/if")
+        assert (n.text, opt2.text) == ("2", "ipsec2")
+        now = [line.strip() for line in bench.text("/var/etc/frr/frr.conf").splitlines()]
+        assert [line for line in recorded if line not in now and not line.startswith("#")] == []
+        bench.firewall.remove("home")
+        assert (bench.config(), made(bench, "ipsec1")) == (start, count)
+
+
 def test_two_connections_share_what_both_need(plain: PfSenseBench) -> None:
     start = plain.config()
     settle(plain)
@@ -200,6 +222,10 @@ def test_two_connections_share_what_both_need(plain: PfSenseBench) -> None:
     plain.firewall.apply(second, 1, plain.psk(second), LONG)
     plain.firewall.confirm()
     assert made(plain, "ipsec1") == count
+    both = plain.canonical()
+    apply(plain, mss=1200)
+    plain.firewall.rollback()
+    assert plain.canonical() == both
     plain.firewall.remove("home")
     assert plain.firewall.diff(second) == ()
     frr = plain.text("/var/etc/frr/frr.conf")
@@ -277,6 +303,37 @@ def test_a_save_between_reading_and_writing_is_kept(plain: PfSenseBench) -> None
     settle(plain)
     assert b"by hand" in plain.config()
     assert plain.firewall.diff(plain.desired()) == ()
+
+
+def test_a_save_in_the_last_moment_is_kept(plain: PfSenseBench) -> None:
+    """While the REST package writes, the transaction waits with all its checks behind it; then it looks once more."""
+    lock = plain.twin.path("/tmp/.RESTAPI.write_config.lock")
+    lock.touch()
+    with ThreadPoolExecutor() as pool:
+        applied = pool.submit(settle, plain)
+        wait_for(plain.twin.path("/var/run/homelink.unapplied").exists, 20)
+        plain.twin.edit(HAND_RULE)
+        lock.unlink()
+        applied.result(60)
+    assert b"by hand" in plain.config()
+    assert plain.firewall.diff(plain.desired()) == ()
+
+
+def test_a_save_over_ours_is_noticed_and_made_good(plain: PfSenseBench) -> None:
+    """A page that had read the configuration before us writes it after us: ours is lost, without a word."""
+    stale = "/tmp/stale.xml"
+    plain.twin.run("cp", "/cf/conf/config.xml", stale)
+    plain.twin.trip("setup_gateways_monitor", f"copy('{stale}', '/cf/conf/config.xml'); unlink('/tmp/config.cache');")
+    settle(plain)
+    assert plain.firewall.diff(plain.desired()) == ()
+
+
+def test_going_back_finds_what_runs_though_the_record_was_saved_over(plain: PfSenseBench) -> None:
+    before, stale = plain.canonical(), plain.twin.config()
+    apply(plain)
+    plain.twin.path("/conf/config.xml").write_bytes(stale)
+    plain.firewall.rollback()
+    assert plain.canonical() == before
 
 
 def test_edits_made_meanwhile_survive_a_rollback(plain: PfSenseBench) -> None:

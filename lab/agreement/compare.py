@@ -1,0 +1,84 @@
+"""Whether two stories of one scenario agree, and by which tolerances. Each tolerance is a function with its reason.
+
+Compared are, per scenario: every Condition at the end (type, status, reason), the order of deeds, the path of each
+Condition, and the findings and rungs of Incidents.
+
+What may differ:
+1. Conditions against deeds, and among each other: a step tells all Conditions that changed since the last one at once,
+   and which step is first to see the next heartbeat is chance. So each Condition's path is compared by itself.
+2. What passes: a world looks at itself with a heartbeat every few seconds, so what lasts no longer than PASSING_S may be
+   seen in one world and missed in the other. A state of a path may be left out if it lasted no longer; so may an
+   Incident in which nothing was done.
+3. Deeds of one moment: those told within TOGETHER_S of each other may stand in either order, where one is of Azure, one
+   of the home: operations and commands are reported by different ways, each with a delay of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import combinations
+
+from lab.agreement import TIMING
+from lab.agreement.story import Incident, Story
+
+PASSING_S = 2 * TIMING.heartbeat_s + 4.0
+"""Two heartbeats, and the way from the last of them through queue and step."""
+
+
+def disagreements(lab: Story, model: Story) -> list[str]:
+    """Empty when the stories agree; else what is different, both sides told."""
+    found = []
+    for kind in sorted(lab.conditions.keys() | model.conditions.keys()):
+        found += _unequal(f"{kind} at the end", lab.conditions.get(kind), model.conditions.get(kind))
+    for kind in sorted(lab.paths.keys() | model.paths.keys()):
+        if not paths(lab, kind) & paths(model, kind):
+            found += _unequal(f"path of {kind}", _told(lab, kind), _told(model, kind))
+    if not deeds(lab) & deeds(model):
+        found += _unequal("deeds", [d.what for d in lab.deeds], [d.what for d in model.deeds])
+    return [f"{lab.scenario}: {what}" for what in found]
+
+
+def paths(story: Story, kind: str) -> set[tuple[str, ...]]:
+    """A Condition's path in all ways in which it may have been seen."""
+    path = story.paths.get(kind, [])
+    if not path:
+        return {()}
+    ends = [s.at for s in path[1:]] + [story.ended]
+    passing = [n for n, s in enumerate(path) if 0 < n < len(path) - 1 and _s(s.at, ends[n]) <= PASSING_S]
+    return {_merged([s.what for n, s in enumerate(path) if n not in left]) for left in _subsets(passing)}
+
+
+def deeds(story: Story) -> set[tuple[str, ...]]:
+    """The deeds, with and without each Incident that may have been missed."""
+    passing = [i.id for i in story.incidents if _idle(i) and _s(i.opened, i.closed) <= PASSING_S]
+    told = {i.id: f" {i.finding} {'/'.join(i.rungs)}" for i in story.incidents}
+    return {
+        tuple(d.what + told.get(d.incident, "") for d in story.deeds if d.incident not in left)
+        for left in _subsets(passing)
+    }
+
+
+def _idle(incident: Incident) -> bool:
+    return not incident.rungs
+
+
+def _merged(states: Sequence[str]) -> tuple[str, ...]:
+    return tuple(s for n, s in enumerate(states) if n == 0 or states[n - 1] != s)
+
+
+def _subsets(items: Sequence[object]) -> Iterator[frozenset[object]]:
+    for size in range(len(items) + 1):
+        yield from map(frozenset, combinations(items, size))
+
+
+def _s(start: datetime, end: datetime | None) -> float:
+    return float("inf") if end is None else (end - start).total_seconds()
+
+
+def _told(story: Story, kind: str) -> list[str]:
+    return [f"{s.what} @{_s(story.began, s.at):.0f}" for s in story.paths.get(kind, [])]
+
+
+def _unequal(what: str, lab: object, model: object) -> list[str]:
+    return [] if lab == model else [f"{what}: the lab has {lab}, the model {model}"]
