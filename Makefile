@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clients clean distclean
+.PHONY: help setup demo test check histories mutants clients clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,22 @@ check: setup ## style, types and import contracts
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports
+
+# histories: seeds SEED to SEED+N-1; JOBS processes; LEDGER=1 writes down what passed; SWEEP=3 kills instead, at the first
+# three times of every call of every scenario.
+SEED ?= 0
+JOBS ?= $(shell nproc)
+histories: N ?= 1000
+histories: setup ## N=1000 SEED=0 JOBS=2 LEDGER= SWEEP=: seeded years of bad luck in the model world (docs/model.md)
+ifdef SWEEP
+	@$(PYTHON) -m lab.model sweep --most $(SWEEP) --processes $(JOBS)
+else
+	@$(PYTHON) -m lab.model run --seed $(SEED) --count $(N) --processes $(JOBS) $(if $(LEDGER),--ledger)
+endif
+
+mutants: N ?= 100
+mutants: setup ## N=100 SEED=0 JOBS=2: which seeds catch each of the deliberate defects
+	@$(PYTHON) -m lab.model mutants --seed $(SEED) --count $(N) --processes $(JOBS)
 
 clients: setup ## install az CLI and Ansible under build/, for the tests that drive the simulated Azure with them (2.7 GB)
 	@scripts/clients

@@ -106,6 +106,22 @@ OPERATIONS = (
     Operation("get", "/gateways/{name}/events", "Its Events", {200: schemas.Events}, None, (404, 422), _EVENTS),
     Operation("get", "/connections/{name}/events", "Its Events", {200: schemas.Events}, None, (404, 422), _EVENTS),
     Operation(
+        "get",
+        "/connections/{name}/findings",
+        "What is wrong, from what is stored",
+        {200: schemas.Diagnosis},
+        None,
+        (404, 422),
+    ),
+    Operation(
+        "post",
+        "/connections/{name}/diagnose",
+        "What is wrong and where the ends differ, read now; 202: the agent was asked, POST again",
+        {200: schemas.Diagnosis, 202: schemas.Diagnosis},
+        None,
+        (404, 422),
+    ),
+    Operation(
         "put",
         "/connections/{name}/psk",
         "Set its pre-shared key (write-only)",
@@ -253,6 +269,8 @@ def _responses(o: Operation) -> dict[str, Any]:
     for status in (*o.refusals, 502, 503):
         refused = found.setdefault(status, {"description": "refused", "content": {}})
         refused["content"][_PROBLEM] = _schema(schemas.ProblemDetails)
+    if 202 in found and o.path.endswith("/diagnose"):
+        found[202]["headers"] = {"Retry-After": _HEADERS["Retry-After"]}
     if o.path.endswith("/plan"):
         found[200]["links"] = {"deletion": _deletion(o.path.removesuffix("/plan"))}
     found[503]["headers"] = {"Retry-After": _HEADERS["Retry-After"]}

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, RootModel
 
 from shared.domain import limits
+from shared.domain.both_ends import Row
 from shared.domain.conditions import Condition
+from shared.domain.findings import Finding
 from shared.domain.model import NAME_PATTERN, Model
 from shared.domain.spec import ConnectionSpec, GatewaySpec
 from shared.wire.seal import MAX_BYTES
@@ -131,6 +133,26 @@ class Events(Model):
 
     items: tuple[Event, ...]
     next: str | None
+
+
+class Heard(Model):
+    """`at`: when this witness was last heard, null for never; `note` says what is not as good as it could be."""
+
+    witness: Literal["azure", "dns", "heartbeat", "diagnosis"]
+    at: datetime | None
+    age_seconds: float | None
+    note: str
+
+
+class Diagnosis(Model):
+    """`asked`: the command that the agent has not answered yet, null when there is nothing to wait for."""
+
+    connection: str
+    at: datetime
+    findings: tuple[Finding, ...]
+    both_ends: tuple[Row, ...]
+    witnesses: tuple[Heard, ...]
+    asked: str | None
 
 
 class AuditEntry(Model):

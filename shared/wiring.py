@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from shared.control.agents import Agents
 from shared.control.alerts import Alerts
 from shared.control.audit import Audit, AuditedArm
+from shared.control.diagnose import Diagnose
 from shared.control.heartbeats import Heartbeats
 from shared.control.planning import Planning
 from shared.control.reconciler import Reconciler
@@ -31,6 +32,7 @@ class App:
     agents: Agents
     specs: Specs
     planning: Planning
+    diagnose: Diagnose
     audit: Audit
     heartbeats: Heartbeats
     reconciler: Reconciler
@@ -50,6 +52,7 @@ def build(services: Services) -> App:
         agents=agents,
         specs=specs,
         planning=Planning(services, agents, specs),
+        diagnose=Diagnose(services, agents, specs),
         audit=Audit(services),
         heartbeats=Heartbeats(services, agents),
         reconciler=Reconciler(audited, agents),

@@ -19,5 +19,7 @@ MEASURED_FACTOR = 4.0
 TIMING = Timing(heartbeat_s=5.0, nudge_s=5.0)
 DDNS_LAG_S, DDNS_TTL_S = 5.0, 20
 UNPIN_AFTER_S = 20
+SECOND_NETWORK, SECOND_LAN = "172.16.1.0/24", "172.16.1.1/24"
+"""A network behind the home's firewall that its spec names later; the firewall's address in it."""
 RESTART_S = 5.0
 """From the death of an agent to its next life, as its service unit says."""

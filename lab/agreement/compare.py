@@ -9,8 +9,6 @@ What may differ:
 2. What passes: a world looks at itself with a heartbeat every few seconds, so what lasts no longer than PASSING_S may be
    seen in one world and missed in the other. A state of a path may be left out if it lasted no longer; so may an
    Incident in which nothing was done.
-3. Deeds of one moment: those told within TOGETHER_S of each other may stand in either order, where one is of Azure, one
-   of the home: operations and commands are reported by different ways, each with a delay of its own.
 """
 
 from __future__ import annotations
@@ -42,8 +40,6 @@ def disagreements(lab: Story, model: Story) -> list[str]:
 def paths(story: Story, kind: str) -> set[tuple[str, ...]]:
     """A Condition's path in all ways in which it may have been seen."""
     path = story.paths.get(kind, [])
-    if not path:
-        return {()}
     ends = [s.at for s in path[1:]] + [story.ended]
     passing = [n for n, s in enumerate(path) if 0 < n < len(path) - 1 and _s(s.at, ends[n]) <= PASSING_S]
     return {_merged([s.what for n, s in enumerate(path) if n not in left]) for left in _subsets(passing)}

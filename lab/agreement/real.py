@@ -14,10 +14,10 @@ from typing import Any
 import aiohttp
 
 from lab import scenario
-from lab.agreement import DDNS_LAG_S, FACTOR, RESTART_S, TIMING
+from lab.agreement import DDNS_LAG_S, FACTOR, RESTART_S, SECOND_LAN, TIMING
 from lab.client import ApiError
 from lab.net import dns
-from lab.net.run import Daemon, inside, nft
+from lab.net.run import Daemon, inside, ip, nft
 from lab.net.topology import DNS, RESOLVER
 from lab.world import World
 from shared.azure.arm import AzureArm
@@ -70,19 +70,19 @@ class LabSide:
             return
         network = self.world.network
         records = {network.name_of(): address}
-        config = dns.Config(network.zone, DNS, RESOLVER, records=records, port=LIES_PORT, http_port=LIES_PORT)
+        config = dns.Config(network.zone, DNS, RESOLVER, records=records, port=LIES_PORT, http_port=8053)
         path = self.world.folder / "liar.json"
         config.save(path)
         argv = (*inside(where), sys.executable, "-m", "lab.net.dns", str(path))
         liar = await Daemon.start("the lying resolver", argv, self.world.folder / "liar.log")
 
         async def ready() -> bool:
-            return "ready" in liar.log.read_text()
+            return "ready" in liar.log.read_text().splitlines()
 
         await liar.ready(ready)
-        rules = "; ".join(f"ip daddr {RESOLVER} {p} dport 53 dnat to {RESOLVER}:{LIES_PORT}" for p in ("udp", "tcp"))
-        hook = "type nat hook prerouting priority -100"
-        await nft(where, f"table ip liar {{ chain questions {{ {hook}; {rules}; }} }}")
+        lines = ["type nat hook prerouting priority -100"]
+        lines += [f"ip daddr {RESOLVER} {p} dport 53 dnat to {RESOLVER}:{LIES_PORT}" for p in ("udp", "tcp")]
+        await nft(where, "table ip liar {\nchain questions {\n" + "\n".join(lines) + "\n}\n}\n")
         self._liar = liar
 
     async def remove_tunnel(self) -> None:
@@ -122,6 +122,7 @@ async def opened(logs: Path, setenv: Callable[[str, str], None]) -> AsyncIterato
     """A lab in which nothing exists yet; must run in the sandbox. `setenv` gives this process the managed identity."""
     async with World(factor=FACTOR, logs=logs, ddns_lag_s=DDNS_LAG_S) as world:
         world.as_azure_would(setenv)
+        await ip(world.network.homes["home"].home.firewall_ns, [f"addr add {SECOND_LAN} dev lan0"])
         settings = read_settings(world.settings)
         http = Http(settings.ca_file)
         identity = credential(http, world.settings)

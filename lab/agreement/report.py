@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from lab.agreement.story import Story
 
+APART_S = 12.0
+"""So far may a measure be in one world from the other: two heartbeats and the two-second poll of a queue, for in each
+world chance decides when the next one is."""
 Times = dict[str, float | None]
 
 
@@ -14,9 +17,8 @@ def times(stories: Sequence[Story]) -> Times:
     by_name = {s.scenario: s for s in stories}
     joined, moved = by_name["join"], by_name["address_change"]
     incident = moved.incidents[0]
-    ready = [s.at for s in joined.paths["home/Ready"]]
     return {
-        "join": joined.after(ready[-1]),
+        "join": joined.after(joined.first("home: CommandDone apply")),
         "detect": moved.after(incident.opened),
         "pin": moved.after(moved.first("home: PinSet")),
         "recover": moved.after(incident.verified),

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from copy import deepcopy
 
-from lab.agreement import FACTOR, MEASURED_FACTOR, UNPIN_AFTER_S
+from lab.agreement import FACTOR, MEASURED_FACTOR, SECOND_NETWORK, UNPIN_AFTER_S
 from lab.agreement.story import Teller
 from lab.documents import document
 from shared.domain.arm import ArmKind, ArmRef
@@ -19,7 +19,7 @@ BEAT_S = 6.0
 GATEWAY = document("gateway")
 HOME = document("home", repair={"unpinAfterSeconds": UNPIN_AFTER_S})
 LARGER = deepcopy(HOME)
-LARGER["spec"]["home"]["prefixes"].append("172.16.1.0/24")
+LARGER["spec"]["home"]["prefixes"].append(SECOND_NETWORK)
 
 
 def _ref(kind: ArmKind, name: str) -> ArmRef:

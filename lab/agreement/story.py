@@ -55,8 +55,8 @@ class Incident:
 
 @dataclass
 class Story:
-    """`conditions` are those at the end: `home/TunnelUp` -> `True Installed`; `paths` what each went through since the
-    scenario began (its first value ever is no Event, so the first entry is the first change)."""
+    """`conditions` are those at the end: `home/TunnelUp` -> `True Installed`; `paths` what each that was there at the
+    beginning went through. (The first value ever of a Condition is no Event, so of a new one only the end is known.)"""
 
     scenario: str
     began: datetime
@@ -162,8 +162,8 @@ class Teller:
         name = event["connection"] or event["gateway"]
         condition = _CONDITION.match(message)
         if condition is not None:
-            path = story.paths.setdefault(f"{name}/{condition[1]}", [])
-            path.append(State(at, f"{condition[2]} {reason}"))
+            if path := story.paths.get(f"{name}/{condition[1]}"):
+                path.append(State(at, f"{condition[2]} {reason}"))
             return
         what, incident = f"{name}: {reason}", ""
         pattern = next((p for word, p in _SUBJECT.items() if reason.startswith(word)), None)

@@ -84,6 +84,7 @@ class ModelDataPlane:
 
     async def reset_connection(self, name: str) -> None:
         with self._fabric.change():
+            self._fabric.wedged.discard(name)
             for end in self._carried(name):
                 self._fabric.close(end)
 

@@ -144,6 +144,12 @@ async def second_controller(world: World, home: str) -> None:
         await other.call("PUT", path, body)
 
 
+@deed
+async def wedge(world: World, home: str, whole: bool) -> None:
+    """Something in Azure hangs until it is reset; the end of the faults does not end it."""
+    world.fabric.wedge("hub" if whole else home)
+
+
 # -- messages and processes
 
 

@@ -129,6 +129,8 @@ class Fabric(Paths):
         sessions afterwards (planned failover, maintenance); neither: they are lost (unplanned failover)."""
         with self.change() as now:
             site = self.gateways[gateway]
+            if tells:
+                self.wedged -= {gateway, *(end.view.name for end in self.ends_of(gateway))}
             for end in self.ends_of(gateway):
                 if end.ordinal == ordinal and not keeps:
                     if tells:
@@ -136,6 +138,11 @@ class Fabric(Paths):
                     end.sa = end.session = None
                     end.dialling_since = now
             site.back_at[ordinal] = max(site.back_at[ordinal] or now, now + seconds)
+
+    def wedge(self, name: str) -> None:
+        """This connection or gateway answers nobody any more."""
+        with self.change():
+            self.wedged.add(name)
 
     def retire(self, end: AzureEnd) -> None:
         """It ends its session and its SA, saying so."""

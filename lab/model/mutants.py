@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,14 @@ class Mutant:
     @property
     def invariant(self) -> str:
         return self.name.partition("-")[0]
+
+    def caught(self, arguments: Iterable[str], timeout_s: float) -> list[tuple[int, list[str]]]:
+        """In a copy of the sources with this defect: what `verdicts` tells. Raises DoesNotApply."""
+        with tempfile.TemporaryDirectory() as folder:
+            tree = Path(folder)
+            copy(tree)
+            mutate(tree, self.patch)
+            return verdicts(tree, arguments, timeout_s)
 
 
 def mutants(folder: Path = FOLDER) -> list[Mutant]:
@@ -70,11 +79,11 @@ def mutate(tree: Path, patch: Path) -> None:
         raise DoesNotApply(f"{patch.name}: {done.stdout}{done.stderr}")
 
 
-def caught(tree: Path, arguments: Iterable[str], timeout_s: float) -> list[tuple[int, list[str]]]:
-    """The seeds with a violation, and the invariants, of `python -m lab.model verdicts` in that tree."""
+def verdicts(tree: Path, arguments: Iterable[str], timeout_s: float) -> list[tuple[int, list[str]]]:
+    """Seeds, and the invariants that they find broken: `python -m lab.model verdicts` in that tree. RuntimeError if it
+    does not run."""
     command = [sys.executable, "-m", "lab.model", "verdicts", *arguments]
     ran = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=timeout_s, check=False)
     if ran.returncode != 0:
         raise RuntimeError(f"the mutant does not run: {ran.stderr[-2000:]}")
-    lines = [json.loads(line) for line in ran.stdout.splitlines()]
-    return [(seed, invariants) for seed, invariants in lines if invariants]
+    return [(seed, broken) for seed, broken in map(json.loads, ran.stdout.splitlines())]

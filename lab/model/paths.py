@@ -39,6 +39,8 @@ class Paths:
         self.homes: dict[str, Home] = {}
         self.ends: dict[tuple[str, str], HomeEnd] = {}
         """By home and Connection."""
+        self.wedged: set[str] = set()
+        """Connections and gateways that answer nobody until they are reset: the state that resets exist for."""
 
     def at_home(self, home: Home) -> list[HomeEnd]:
         return [end for end in self.ends.values() if end.home is home]
@@ -85,6 +87,8 @@ class Paths:
         return owner
 
     def up(self, end: AzureEnd) -> bool:
+        if end.view.name in self.wedged or end.view.gateway in self.wedged:
+            return False
         return self.gateways[end.view.gateway].back_at[end.ordinal] is None
 
     def called(self, azure: AzureEnd) -> HomeEnd | None:

@@ -11,7 +11,7 @@ from agent.errors import AgentError
 from lab.model import judge, loop
 from lab.model.assumptions import Assumptions
 from lab.model.deeds import DEEDS
-from lab.model.history import BOUND_S, SPAN_S, History
+from lab.model.history import BOUND_S, PERSON_S, SPAN_S, History
 from lab.model.host import Gone
 from lab.model.names import Cache
 from lab.model.world import World
@@ -80,7 +80,7 @@ async def _play(history: History, frozen: bytes) -> Outcome:
     await asyncio.sleep(max(0.0, began + min(SPAN_S, last + 60.0) - world.clock.monotonic()))
     healed = world.clock.monotonic()
     await _heal(world)
-    lacks = await _converge(world, healed + BOUND_S)
+    lacks = await _converge(world, healed + BOUND_S, healed + PERSON_S)
     took = world.clock.monotonic() - healed
     if lacks:
         world.watch.violate(1, f"after {BOUND_S:.0f} s without faults: {'; '.join(lacks)}")
@@ -91,9 +91,13 @@ async def _play(history: History, frozen: bytes) -> Outcome:
     return Outcome(tuple(watch.violations), len(watch.events), faults, took, watch.text(), struck, calls)
 
 
-async def _converge(world: World, until: float) -> list[str]:
+async def _converge(world: World, until: float, person: float) -> list[str]:
     """Right, and still right a sweep later."""
     while True:
+        if world.fabric.wedged and world.clock.monotonic() > person:
+            world.watch.tell("a person", f"resets {', '.join(sorted(world.fabric.wedged))}")
+            with world.fabric.change():
+                world.fabric.wedged.clear()
         lacks = await judge.unfinished(world)
         if not lacks:
             await asyncio.sleep(SETTLE_S)

@@ -7,8 +7,9 @@ always a history that was played and showed the violation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lab.model.history import HOMES, Event, History
@@ -65,13 +66,16 @@ class _Shrinking:
 
     def arguments(self) -> None:
         for n in range(len(self.best.events)):
-            for event in _plainer(self.best.events[n]):
+            for plainer in (_rounded, *(partial(_plain, name) for name in PLAIN)):
+                event = plainer(self.best.events[n])
                 self._try(replace(self.best, events=(*self.best.events[:n], event, *self.best.events[n + 1 :])))
 
 
-def _plainer(event: Event) -> Iterator[Event]:
-    for name, value in PLAIN.items():
-        if event.arguments.get(name, value) != value:
-            yield replace(event, arguments={**event.arguments, name: value})
-    if event.at != round(event.at):
-        yield replace(event, at=float(round(event.at)))
+def _plain(name: str, event: Event) -> Event:
+    if name not in event.arguments:
+        return event
+    return replace(event, arguments={**event.arguments, name: PLAIN[name]})
+
+
+def _rounded(event: Event) -> Event:
+    return replace(event, at=float(round(event.at)))

@@ -15,6 +15,7 @@ from lab.model.firewall import ModelFirewall, Snapshot
 from lab.model.loop import LoopClock
 from shared.control.services import AGENTS, UNITS
 from shared.control.unit import INCIDENT, LINK, STATE
+from shared.domain import limits
 from shared.domain.render import TAG_CONTROLLER
 from shared.errors import HomelinkError
 from shared.seams import ArmRef, Json, Write, WriteKind
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 LEASE = "lease"
 RECONCILERS_OWN = (STATE, LINK, INCIDENT)
-MAX_RESETS = 2
-"""Per history and kind: more than any budget allows in the hours that a history lasts."""
+MAX_RESETS = {"POST /resetconnection": limits.CONNECTION_RESETS_A_DAY, "POST /reset": limits.GATEWAY_RESETS_A_DAY}
+"""Of one resource in a history, which lasts less than a day."""
 
 
 class Watch:
@@ -87,8 +88,8 @@ class Watch:
     def _reset(self, verb: str, ref: ArmRef) -> None:
         assert self.fabric is not None
         self.resets.append((verb, ref.name))
-        if sum(v == verb for v, _ in self.resets) > MAX_RESETS:
-            self.violate(2, f"{len(self.resets)} resets")
+        if self.resets.count((verb, ref.name)) > MAX_RESETS[verb]:
+            self.violate(2, f"{verb} of {ref.name}, {self.resets.count((verb, ref.name))} times in a day")
         whole = {
             end.view.name for end in self.fabric.azure.values() if end.sa is not None and self.fabric.whole(end.sa)
         }

@@ -24,8 +24,11 @@ class Commands:
     def __init__(self, services: Services, agents: Agents) -> None:
         self._s, self._agents, self._audit = services, agents, Audit(services)
 
-    async def issue(self, agent_id: str, kind: Kind, generation: int, body: Body, ttl_s: float) -> Command:
-        """Records and sends. Raises NotFound for an agent that was replaced, TemporaryError when writers collide."""
+    async def issue(
+        self, agent_id: str, kind: Kind, generation: int, body: Body, ttl_s: float, *, actor: str = RECONCILER
+    ) -> Command:
+        """Records and sends; `actor` is who wants it, for the audit. Raises NotFound for an agent that was replaced,
+        TemporaryError when writers collide."""
         for _ in range(5):
             try:
                 command = await self._record(agent_id, kind, generation, body, ttl_s)
@@ -34,7 +37,7 @@ class Commands:
                 continue
         else:
             raise TemporaryError(f"five writers in a row were faster at agent {agent_id}", 2.0)
-        await self._audit.record(RECONCILER, f"command-{kind.value}", f"agent/{agent_id}", command=command.id)
+        await self._audit.record(actor, f"command-{kind.value}", f"agent/{agent_id}", command=command.id)
         key = await self._agents.key(agent_id, Purpose.COMMAND)
         text = seal(key, Purpose.COMMAND, command.to_payload())
         await self._s.queue.send(queue_of(agent_id), text, ttl_s=ttl_s)

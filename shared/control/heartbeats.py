@@ -12,6 +12,7 @@ from typing import Any
 
 from shared.errors import StoreConflict, TemporaryError
 from shared.seams import Row, Write, WriteKind
+from shared.wire.commands import Kind
 from shared.wire.decode import from_plain, to_plain
 from shared.wire.errors import Malformed
 from shared.wire.keys import Purpose
@@ -94,6 +95,8 @@ class Heartbeats:
             if row is None or row.data.get("outcome") is not None:
                 continue
             data = {**row.data, "outcome": result.outcome, "detail": result.detail, "ended": self._s.now().isoformat()}
+            if result.kind == Kind.DIAGNOSE:
+                data["data"] = result.data
             try:
                 write = Write(WriteKind.REPLACE, row.key, data, row.etag)
                 await self._s.store.transact(AGENTS, agent_id, [write])

@@ -48,12 +48,12 @@ def told(row: Row) -> str:
 
 def _fields(s: Situation) -> Iterator[Seen]:
     transit = s.ends.desired.transit if s.ends.desired else None
+    local = transit.local if transit is not None and transit.mode != "apipa" else None
     for row in s.differing(*_DIFFERS):
         witness: Witness = "azure" if row.change == "azure" else "diagnosis" if s.ends.evidence else "heartbeat"
         code = _DIFFERS[row.field]
         yield s.seen(code, witness, told(row))
-        is_transit = transit is not None and transit.local in (row.azure, row.firewall, row.frr)
-        if row.field == "home.bgpAddress" and is_transit:
+        if row.field == "home.bgpAddress" and local is not None and local in (row.azure, row.firewall, row.frr):
             yield s.seen("bgp-peer-is-transit", witness, told(row))
 
 

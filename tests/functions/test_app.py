@@ -28,6 +28,8 @@ HTTP = {
     "get_incidents": ("GET", "connections/{name}/incidents", "function"),
     "get_gateway_events": ("GET", "gateways/{name}/events", "function"),
     "get_connection_events": ("GET", "connections/{name}/events", "function"),
+    "get_findings": ("GET", "connections/{name}/findings", "function"),
+    "diagnose": ("POST", "connections/{name}/diagnose", "function"),
     "put_psk": ("PUT", "connections/{name}/psk", "function"),
     "delete_connection": ("DELETE", "connections/{name}", "function"),
     "post_token": ("POST", "agents/{name}/token", "function"),

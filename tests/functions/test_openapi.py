@@ -77,6 +77,8 @@ async def test_real_answers_have_the_shapes_described(world: World) -> None:
     has_shape(await call("put_psk", {"value": "short"}, HOME), "put", "/connections/{name}/psk")
     world.agent.breaks()
     await world.run(70)
+    has_shape(await call("get_findings", route=HOME), "get", "/connections/{name}/findings")
+    has_shape(await call("diagnose", route=HOME), "post", "/connections/{name}/diagnose")
     incidents = await call("get_incidents", route=HOME)
     assert incidents.json["items"], "an Incident must be there for its shape to be seen"
     has_shape(incidents, "get", "/connections/{name}/incidents")

@@ -12,13 +12,14 @@ started again by charon (`dpd_action`, `close_action`).
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agent.errors import FirewallBusy, FirewallError
+from agent.firewall.linux.refusal import MAX_LINES
+from agent.firewall.linux.refusal import why as why
 from agent.limits import shorten
 from shared.wire.algorithms import esp_proposal, ike_proposal
 from shared.wire.commands import DesiredTunnel
@@ -26,15 +27,14 @@ from shared.wire.reports import ChildHealth, IkeHealth
 
 T = TypeVar("T")
 PREFIX = "homelink-"
-_REASONS = (
-    (re.compile(r"received (\w+) (?:notify|error)"), "{0}"),
-    (re.compile(r"no (?:shared key|private key) found"), "NO_SHARED_KEY"),
-    (re.compile(r"MAC mismatched"), "AUTHENTICATION_FAILED"),
-    (re.compile(r"constraint check failed|identity '(.+)' required"), "PEER_IDENTITY_MISMATCH"),
-    (re.compile(r"no (?:acceptable|matching) (?:proposal|child)"), "NO_PROPOSAL_CHOSEN"),
-    (re.compile(r"giving up after \d+ retransmits|peer not responding"), "PEER_NOT_RESPONDING"),
-)
-_INFORMATIVE = {"COOKIE", "INVALID_KE_PAYLOAD"}  # answers of a sound negotiation
+_OF_IKE = (
+    "state", "local-host", "local-id", "remote-host", "remote-id", "initiator", "encr-alg", "encr-keysize", "integ-alg",
+    "prf-alg", "dh-group", "established", "rekey-time",
+)  # fmt: skip
+_OF_CHILD = (
+    "state", "encr-alg", "encr-keysize", "integ-alg", "dh-group", "bytes-in", "bytes-out", "use-in", "use-out",
+    "install-time", "rekey-time", "local-ts", "remote-ts",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Charon:
         self._path = path
         self.errors: dict[str, str] = {}
         """Connection -> the last reason of a refusal, until the next success."""
+        self.said: dict[str, list[str]] = {}
+        """Connection -> charon's log of the last attempt that was made here."""
 
     def version(self) -> str:
         answer = self._with(lambda s: s.version())
@@ -87,6 +89,7 @@ class Charon:
 
         self._with(use)
         self.errors.pop(name, None)
+        self.said.pop(name, None)
 
     def sas(self) -> dict[str, SaHealth]:
         """Per Connection the best SA there is; during a rekey two may exist."""
@@ -102,6 +105,13 @@ class Charon:
             if sa.child.installed:
                 self.errors.pop(name, None)
         return found
+
+    def describe(self, name: str) -> dict[str, Any] | None:
+        """The best SA of a Connection as evidence for a person."""
+        found = [
+            raw for entry in self._with(lambda s: list(s.list_sas())) for n, raw in entry.items() if n == PREFIX + name
+        ]
+        return evidence(max(found, key=lambda raw: _rank(sa_health(raw)))) if found else None
 
     def start(self, name: str, within_s: float) -> str:
         """Initiate and wait at most `within_s`; what came of it, in one line. A refusal is remembered in `errors`."""
@@ -122,6 +132,7 @@ class Charon:
             return None
 
         failure = self._with(use, within_s + 5)
+        self.said[name] = said[-MAX_LINES:]
         if failure is None:
             self.errors.pop(name, None)
             return "SA installed"
@@ -192,14 +203,14 @@ def connection(desired: DesiredTunnel, if_id: int | None) -> dict[str, Any]:
     }
 
 
-def why(messages: list[str]) -> str | None:
-    """The last reason in charon's own words, as a stable name where there is one."""
-    for message in reversed(messages):
-        for pattern, name in _REASONS:
-            match = pattern.search(message)
-            if match and not (match.groups() and match.group(1) in _INFORMATIVE):
-                return name.format(*match.groups())
-    return None
+def evidence(raw: dict[str, Any]) -> dict[str, Any]:
+    """What was negotiated: one IKE SA of list-sas with its newest child, without counters and keys."""
+    children = sorted(_children(raw), key=lambda c: int(_number(c.get("uniqueid")) or 0))
+    return {**_only(raw, _OF_IKE), "child": _only(children[-1], _OF_CHILD) if children else None}
+
+
+def _only(raw: dict[str, Any], names: tuple[str, ...]) -> dict[str, str]:
+    return {n: _text(raw[n]) for n in names if n in raw}
 
 
 def sa_health(raw: dict[str, Any]) -> SaHealth:

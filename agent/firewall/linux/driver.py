@@ -21,12 +21,14 @@ from agent.firewall.linux.charon import NO_SA, Charon
 from agent.firewall.linux.deadman import DeadMan, DetachedTimer, FileLock
 from agent.firewall.linux.frr import Frr
 from agent.firewall.linux.link import Link
+from agent.firewall.linux.refusal import refusal
 from agent.firewall.linux.run import Runner, run
 from agent.firewall.linux.store import Owned, Snapshot, Store, Tunnel
 from agent.limits import shorten
 from agent.seams import Clock, Files, Random
 from agent.secret_store import SecretStore
 from shared.wire.commands import DesiredTunnel
+from shared.wire.decode import to_plain
 from shared.wire.reports import FirewallHealth, TunnelHealth
 
 START_S, INITIATE_S = 4.0, 8.0
@@ -187,6 +189,10 @@ class LinuxFirewall:
         }
         if tunnel is not None:
             desired = tunnel.desired
+            evidence["applied"] = to_plain(desired)
+            looks["sa"] = lambda: self._charon.describe(connection)
+            looks["refusal"] = lambda: self._refusal(connection)
+            looks["neighbor"] = lambda: self._frr.neighbour(desired.bgp.peer_address)
             looks["routes"] = lambda: list(self._link.routes(self._link.device(desired)))
             looks["drift"] = lambda: [f"{c.what}: {c.detail}" for c in self.diff(desired)][:40]
         for name, look in looks.items():
@@ -195,6 +201,11 @@ class LinuxFirewall:
             except AgentError as e:
                 evidence[name] = f"cannot be read: {shorten(str(e), 200)}"
         return evidence
+
+    def _refusal(self, connection: str) -> dict[str, Any] | None:
+        """Only while it is refused: what was said before the last success explains nothing."""
+        found = refusal(self._charon.said.get(connection, ())) if connection in self._charon.errors else None
+        return None if found is None else to_plain(found)
 
     # inside ----------------------------------------------------------------------------------------------------
 

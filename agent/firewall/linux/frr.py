@@ -24,6 +24,11 @@ from shared.wire.commands import DesiredTunnel
 from shared.wire.reports import BgpHealth
 
 NONE = BgpHealth("NONE", 0.0, (), ())
+_SHOWN = (
+    "localAs", "remoteAs", "updateSource", "hostLocal", "bgpState", "bgpTimerConfiguredHoldTimeMsecs",
+    "bgpTimerConfiguredKeepAliveIntervalMsecs", "bgpTimerHoldTimeMsecs", "externalBgpNbrMaxHopsAway", "lastResetDueTo",
+    "lastNotificationReason", "connectionsEstablished", "connectionsDropped",
+)  # fmt: skip
 CONNECT_S = 10
 """FRR's own is 120 s: too long to wait for after a repaired tunnel."""
 
@@ -81,6 +86,11 @@ class Frr:
         shows += [f"show bgp ipv4 unicast neighbors {peer} {what} json" for what in ("advertised-routes", "routes")]
         # one vtysh, and to bgpd only: starting vtysh is most of what a heartbeat costs
         return read_health(peer, self._call("-d", "bgpd", *(w for show in shows for w in ("-c", show))).out)
+
+    def neighbour(self, address: str) -> dict[str, Any]:
+        """The neighbour as bgpd has it, without counters; empty if it is not there."""
+        told = next(iter(_documents(self._ask(f"show bgp neighbors {address} json"))), {}).get(address)
+        return {"address": address} | {n: told[n] for n in _SHOWN if n in told} if isinstance(told, dict) else {}
 
     def summary(self) -> str:
         return self._ask("show bgp summary json")
