@@ -24,6 +24,7 @@ from pydantic_core import PydanticUndefined
 
 from shared.domain import conditions, limits, parse, plan, rules
 from shared.domain.dns import DnsFault
+from shared.domain.findings import CATALOGUE
 from shared.domain.spec import ConnectionDocument, GatewayDocument
 from shared.wire import algorithms
 
@@ -283,6 +284,21 @@ def test_reference_names_every_reason() -> None:
     assert found >= {"Ipv6Only", "PortForwardNeeded", "DoubleNat"}
     assert len(found) > 20
     assert not [reason for reason in sorted(found) if f"`{reason}`" not in source]
+
+
+def test_troubleshooting_has_every_finding() -> None:
+    """Severity, cause, remedy, time and what explains it, as the code has them; and no Finding that is no more."""
+    parts = re.split(r"^### ([\w-]+)\n", text_of(ROOT / "docs" / "troubleshooting.md"), flags=re.MULTILINE)
+    told = {
+        code: " ".join(text.partition("\n## ")[0].split()) for code, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    assert list(told) == list(CATALOGUE)
+    for code, kind in CATALOGUE.items():
+        wanted = f"{kind.severity.capitalize()}. {kind.cause} - Do: {kind.remedy} "
+        wanted += f"- Visible after {kind.sight.seconds} s: {kind.sight.reason}."
+        if kind.explained_by:
+            wanted += f" - Explained by: {', '.join(f'`{c}`' for c in kind.explained_by)}."
+        assert told[code] == wanted
 
 
 def test_settings_that_are_read_are_listed() -> None:

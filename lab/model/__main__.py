@@ -21,7 +21,6 @@ from lab.model.history import History, draw
 from lab.model.play import play
 from lab.model.shrink import shrink
 
-
 HUNT_S = 7200.0
 """For all seeds of one mutant."""
 

@@ -77,17 +77,21 @@ class WallClock:
 
 
 class Access(Protocol):
-    """A home's Internet access: the address that the world sees, None while it has none."""
+    """A home's Internet access: the address that the world sees, None while it has none. `line`: another number for
+    each time that it came up, also with the same address."""
 
     @property
     def address(self) -> str | None: ...
+    @property
+    def line(self) -> int: ...
 
 
 @dataclass
 class Internet:
     """The Http of an agent: the control planes by their host names, and the storage queue of each.
 
-    An access that goes away in the middle of a request takes its answer along.
+    An access that goes away in the middle of a request takes its answer along. A connection is kept between requests,
+    and does not outlive the NAT mapping that it was made by: its next request fails at once (measured in the lab).
     """
 
     access: Access
@@ -95,6 +99,12 @@ class Internet:
     queues: Mapping[str, ModelQueue]
     latency: Callable[[], float]
     queue_down: bool = False
+    _kept: dict[str, int] = field(default_factory=dict)
+    """Host -> the line on which the connection to it was made."""
+
+    def forget(self) -> None:
+        """The process ended, and its connections with it."""
+        self._kept.clear()
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         return wait_for(self._send(method, url, headers, body or b""))
@@ -107,6 +117,8 @@ class Internet:
             await asyncio.sleep(CONNECT_TIMEOUT_S)
             raise Unreachable(f"{where}: no answer within {CONNECT_TIMEOUT_S:.0f} s")
         await asyncio.sleep(self.latency())
+        if self._kept.pop(where, self.access.line) != self.access.line:
+            raise Unreachable(f"{where}: Connection reset by peer")
         if queue is not None:
             reply = _queue(queue, method, parts.path, parts.query)
         elif host is not None:
@@ -118,6 +130,7 @@ class Internet:
         if self.access.address != source:
             await asyncio.sleep(READ_TIMEOUT_S)
             raise Unreachable(f"{where}: no answer within {READ_TIMEOUT_S:.0f} s")
+        self._kept[where] = self.access.line
         return reply
 
 
@@ -176,6 +189,7 @@ class Service:
         while True:
             process = self._life = self.process()
             self._told = asyncio.Event()
+            self.internet.forget()
             self.lives += 1
             try:
                 await self._live(process)

@@ -39,6 +39,8 @@ class Home:
         self.fqdn = fqdn
         self.address: str | None = address
         self.wan: str | None = address
+        self.line = 0
+        """Goes up each time that the Internet access is lost, and every NAT mapping with it."""
         self.inside = inside
         self.port_forward = port_forward
         self.lag_s = fabric.assumptions.ddns_lag_s
@@ -98,6 +100,7 @@ class Home:
 
     def _lose(self) -> None:
         self.address = self.wan = None
+        self.line += 1
 
     # by itself -------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,15 @@ DEAD_LETTERS = f"{RECONCILE}-poison"
 
 
 async def unfinished(world: World) -> list[str]:
-    """1: why the world is not as its documents say; empty when both ends are and every tunnel carries packets."""
+    """1: why the world is not as its documents say; empty when both ends are and every tunnel carries packets. What
+    can be seen without asking is looked at first: most looks end there."""
+    wanted = {name: place for name, place in world.places.items() if place.wanted}
+    lacks = [f"{n}: {what}" for n, p in wanted.items() for what in (*_azure(world, p, n), *_home(world, p, n))]
+    return lacks or await _untold(world)
+
+
+async def _untold(world: World) -> list[str]:
+    """What the product itself says is not so, or does not say."""
     lacks = []
     for name, place in world.places.items():
         status, told = await world.control.call("GET", f"connections/{name}/status")
@@ -38,7 +46,6 @@ async def unfinished(world: World) -> list[str]:
             lacks += [f"{name}: {kind} is {found['reason']}"] if found["status"] != "True" else []
         _, incidents = await world.control.call("GET", f"connections/{name}/incidents")
         lacks += [f"{name}: Incident {i['finding']} is open" for i in incidents["items"] if not i["closed"]]
-        lacks += [f"{name}: {what}" for what in (*_azure(world, place, name), *_home(world, place, name))]
     return lacks
 
 

@@ -16,7 +16,7 @@ from lab.model.host import Gone
 from lab.model.names import Cache
 from lab.model.world import World
 
-LOOK_S = 20.0
+LOOK_S = 30.0
 SETTLE_S = 65.0
 """After the end, one more sweep: what is right must stay right."""
 

@@ -65,9 +65,10 @@ class _Shrinking:
             self._try(replace(self.best, assumptions=rest))
 
     def arguments(self) -> None:
+        ways: list[Callable[[Event], Event]] = [_rounded, *(partial(_plain, name) for name in PLAIN)]
         for n in range(len(self.best.events)):
-            for plainer in (_rounded, *(partial(_plain, name) for name in PLAIN)):
-                event = plainer(self.best.events[n])
+            for way in ways:
+                event = way(self.best.events[n])
                 self._try(replace(self.best, events=(*self.best.events[:n], event, *self.best.events[n + 1 :])))
 
 

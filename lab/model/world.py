@@ -183,6 +183,9 @@ class World:
 
     def freeze(self) -> bytes:
         """The world as it is, without what runs in it: to be called when nothing does."""
+        for control in self.controls.values():
+            control.store.transactions.clear()
+        self.azure.metrics.recent.clear()
         stream = io.BytesIO()
         _Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(self)
         return stream.getvalue()

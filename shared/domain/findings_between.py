@@ -215,7 +215,7 @@ BETWEEN: dict[str, Kind] = {
     "probe-fails": Kind(
         "error",
         "The machine in the virtual network does not answer through the tunnel.",
-        "If nothing explains it: is that machine up, does its network security group let ICMP in?",
+        "If nothing explains it: see whether that machine is up and its network security group lets ICMP in.",
         BEAT,
         ("tunnel-down", "half-open", "bgp-down", "routes-incomplete", "firewall-rule-missing", "prefix-overlap"),
     ),
