@@ -13,12 +13,12 @@ What may differ:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import combinations
 
 from lab.agreement import TIMING
-from lab.agreement.story import Incident, Story
+from lab.agreement.story import Story
 
 PASSING_S = 2 * TIMING.heartbeat_s + 4.0
 """Two heartbeats, and the way from the last of them through queue and step."""
@@ -26,15 +26,17 @@ PASSING_S = 2 * TIMING.heartbeat_s + 4.0
 
 def disagreements(lab: Story, model: Story) -> list[str]:
     """Empty when the stories agree; else what is different, both sides told."""
-    found = []
-    for kind in sorted(lab.conditions.keys() | model.conditions.keys()):
-        found += _unequal(f"{kind} at the end", lab.conditions.get(kind), model.conditions.get(kind))
+    pairs = [
+        (f"{kind} at the end", lab.conditions.get(kind), model.conditions.get(kind))
+        for kind in sorted(lab.conditions.keys() | model.conditions.keys())
+    ]
+    different = [pair for pair in pairs if pair[1] != pair[2]]
     for kind in sorted(lab.paths.keys() | model.paths.keys()):
         if not paths(lab, kind) & paths(model, kind):
-            found += _unequal(f"path of {kind}", _told(lab, kind), _told(model, kind))
+            different.append((f"path of {kind}", _told(lab, kind), _told(model, kind)))
     if not deeds(lab) & deeds(model):
-        found += _unequal("deeds", [d.what for d in lab.deeds], [d.what for d in model.deeds])
-    return [f"{lab.scenario}: {what}" for what in found]
+        different.append(("deeds", " | ".join(_deeds(lab)), " | ".join(_deeds(model))))
+    return [f"{lab.scenario}: {what}: the lab has {here}, the model {there}" for what, here, there in different]
 
 
 def paths(story: Story, kind: str) -> set[tuple[str, ...]]:
@@ -47,16 +49,13 @@ def paths(story: Story, kind: str) -> set[tuple[str, ...]]:
 
 def deeds(story: Story) -> set[tuple[str, ...]]:
     """The deeds, with and without each Incident that may have been missed."""
-    passing = [i.id for i in story.incidents if _idle(i) and _s(i.opened, i.closed) <= PASSING_S]
-    told = {i.id: f" {i.finding} {'/'.join(i.rungs)}" for i in story.incidents}
-    return {
-        tuple(d.what + told.get(d.incident, "") for d in story.deeds if d.incident not in left)
-        for left in _subsets(passing)
-    }
+    passing = [i.id for i in story.incidents if not i.rungs and _s(i.opened, i.closed) <= PASSING_S]
+    return {_deeds(story, left) for left in _subsets(passing)}
 
 
-def _idle(incident: Incident) -> bool:
-    return not incident.rungs
+def _deeds(story: Story, left: Collection[object] = ()) -> tuple[str, ...]:
+    told = {i.id: f" {'/'.join(i.rungs)}".rstrip() for i in story.incidents}
+    return tuple(d.what + told.get(d.incident, "") for d in story.deeds if d.incident not in left)
 
 
 def _merged(states: Sequence[str]) -> tuple[str, ...]:
@@ -72,9 +71,5 @@ def _s(start: datetime, end: datetime | None) -> float:
     return float("inf") if end is None else (end - start).total_seconds()
 
 
-def _told(story: Story, kind: str) -> list[str]:
-    return [f"{s.what} @{_s(story.began, s.at):.0f}" for s in story.paths.get(kind, [])]
-
-
-def _unequal(what: str, lab: object, model: object) -> list[str]:
-    return [] if lab == model else [f"{what}: the lab has {lab}, the model {model}"]
+def _told(story: Story, kind: str) -> str:
+    return " -> ".join(f"{s.what} @{_s(story.began, s.at):.0f}" for s in story.paths.get(kind, []))

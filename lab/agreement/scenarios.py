@@ -58,7 +58,7 @@ async def wrong_key_in_azure(t: Teller) -> None:
     """A live SA proves no key, so the person resets the connection, too. Homelink sets the vault's key again."""
     await _over(t, await t.side.arm.set_shared_key(CONNECTION, "SomebodyElsesKey0123456789"))
     await _over(t, await t.side.arm.reset_connection(CONNECTION))
-    await t.holds("TunnelUp", "False", "AuthenticationFailed")
+    await t.holds("home/TunnelUp", "False AuthenticationFailed")
     assert not await t.side.pings()
     await t.told("IncidentClosed")
     await t.settled()
@@ -70,7 +70,7 @@ async def key_rotation(t: Teller) -> None:
     await t.told("CommandDone")
     await t.settled()
     await t.side.end_sa()
-    await t.holds("TunnelUp", "False", "Down")
+    await t.holds("home/TunnelUp", "False Down")
     await t.settled()
 
 
@@ -131,6 +131,7 @@ async def deletion(t: Teller) -> None:
         return "home" not in (await t.side.call("GET", "connections"))["items"]
 
     await t.until("the Connection being gone", gone)
+    await t.holds("hub/Ready", "True Verified")
     assert not await t.side.pings()
 
 

@@ -112,11 +112,13 @@ class Teller:
 
         await self.until(f"the Event {reason}", found)
 
-    async def holds(self, condition: str, status: str, reason: str) -> None:
-        async def so() -> bool:
-            return (await self._conditions())[f"home/{condition}"] == f"{status} {reason}"
+    async def holds(self, condition: str, state: str) -> None:
+        """As in `home/TunnelUp`, `False Down`."""
 
-        await self.until(f"{condition} being {status} {reason}", so)
+        async def so() -> bool:
+            return (await self._conditions()).get(condition) == state
+
+        await self.until(f"{condition} being {state}", so)
 
     async def settled(self) -> None:
         """Everything holds, no Incident is open, and packets pass."""

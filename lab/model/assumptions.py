@@ -6,7 +6,7 @@ their spread, because a history in which everything takes the median proves litt
 Simplifications that cost nothing in truth: rekeys are not modelled (with `reauth_time=0` they prove nothing about the
 key), a mismatch of the PFS group is refused at once (in truth at the first rekey), traffic selectors always fit, and a
 router keeps its NAT mappings for as long as its address stays (NAT-T keepalives of 20 s are quicker than any router
-forgets).
+forgets). The home has a route to every prefix that its spec names (without one, FRR on Linux does not advertise it).
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ class Assumptions:
     """Measured in the lab: from an installed SA to Established, where either end may open the session."""
     bgp_home_connect_s: float = 10.0
     """Where only the home opens it (APIPA, documented): FRR's connect timer as the Linux driver sets it."""
+
+    bgp_refusal_s: float = 40.0
+    """Measured in the lab (42 s): until the home's bgpd keeps Azure's "Bad Peer AS". Azure's end tries more often than
+    the home's, and FRR keeps no notification of an attempt that the other end began. What the home itself refuses, it
+    knows at its first attempt."""
 
     failover_planned_s: tuple[float, float] = (10.0, 15.0)
     failover_unplanned_s: tuple[float, float] = (60.0, 180.0)

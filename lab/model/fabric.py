@@ -233,10 +233,16 @@ class Fabric(Paths):
                 sa.azure_dies = now + (sa.azure.view.dpd_timeout_s or self.assumptions.azure_dpd_s)
         if not self._opening(sa):
             sa.bgp_due = None
-        elif sa.bgp_due is None:
-            own = self.assumptions.bgp_home_connect_s if sa.azure.view.apipa else self.assumptions.bgp_connect_s
-            sa.bgp_due = now + own
+        else:
+            due = now + self._attempt_s(sa)
+            sa.bgp_due = due if sa.bgp_due is None else min(sa.bgp_due, due)
         return sa.home_dies, sa.azure_dies, sa.bgp_due
+
+    def _attempt_s(self, sa: Sa) -> float:
+        """How long it takes until an attempt at a session has shown the home what comes of it."""
+        if sa.home.desired.bgp.local_asn != sa.azure.view.peer_asn:
+            return self.assumptions.bgp_refusal_s
+        return self.assumptions.bgp_home_connect_s if sa.azure.view.apipa else self.assumptions.bgp_connect_s
 
     def _opening(self, sa: Sa) -> bool:
         """Whether an attempt at a session through this SA would change anything."""

@@ -87,7 +87,7 @@ def _event(chance: Random, at: float, homes: int) -> Event:
 WEIGHTS = {
     **{"move": 6, "reconnect": 3, "offline": 1, "cgnat": 0.5, "router_forgets_ddns": 1},
     **{"dns": 4, "servfail_everywhere": 1},
-    **{"arm_trouble": 6, "failover": 2, "wedge": 0.4, "edit_azure": 3, "second_controller": 0.3},
+    **{"arm_trouble": 6, "failover": 2, "wedge": 0.15, "edit_azure": 3, "second_controller": 0.3},
     **{"mishap": 4, "garbage": 2, "strike": 16, "kill_agent": 2, "reboot_firewall": 1, "control_down": 1.5},
     **{"disk_full": 0.7, "clock": 1, "restore_tables": 0.7, "hand_edit": 3, "owner_works": 1},
     **{"rotate_key": 2, "change_spec": 2, "pause_agent": 0.7, "reinstall_agent": 0.5, "delete_connection": 1},
