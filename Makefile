@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check histories mutants clients clean distclean
+.PHONY: help setup demo test check histories mutants bench clients clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ endif
 mutants: N ?= 100
 mutants: setup ## N=100 SEED=0 JOBS=2: which seeds catch each of the deliberate defects
 	@$(PYTHON) -m lab.model mutants --seed $(SEED) --count $(N) --processes $(JOBS)
+
+bench: setup ## PART=repair: a thousand changed addresses under Azure alone, a script, and Homelink (build/bench/)
+	@$(PYTHON) -m lab.bench $(or $(PART),repair)
 
 clients: setup ## install az CLI and Ansible under build/, for the tests that drive the simulated Azure with them (2.7 GB)
 	@scripts/clients

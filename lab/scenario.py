@@ -1,6 +1,6 @@
 """The main job as steps that return what was measured: the demo tells them, the tests assert on them.
 
-Most steps are about the demo's one home; `join_all` joins any number of homes to any number of gateways.
+`join` is for the documents of one home at one gateway, `join_all` for any number of homes and gateways.
 
 Durations are wall seconds. Azure's part runs `world.factor` times faster until the tunnel is up, and at its real pace
 from the address change on; charon, bgpd, the agent, DNS and Homelink itself always run at their real pace.
@@ -9,9 +9,9 @@ from the address change on; charon, bgpd, the agent, DNS and Homelink itself alw
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,14 +20,19 @@ from typing import Any
 import yaml
 
 from lab.client import eventually
+from lab.net.pinging import Pinged
+from lab.net.pinging import pinging as pinging_to
 from lab.net.run import LabNetError
 from lab.world import ROOT, World
 
 EXAMPLES = ROOT / "docs" / "examples"
 GATEWAY, HOME = "hub", "home"
-"""The names in the two documents that the demo plays."""
+"""The names in the two documents that most of the lab plays."""
 SECOND_ADDRESS = "198.51.100.77"
 UNPIN_AFTER_S = 20
+
+_NOT_TOLD = ("Ready", "InSync", "Recommended")
+_MEASURED = {"TunnelUp": "tunnel_up_s", "BgpEstablished": "bgp_up_s", "Ready": "ready_s"}
 
 Tell = Callable[[str], None]
 Document = dict[str, Any]
@@ -42,7 +47,7 @@ def document(name: str, **overrides: Any) -> Document:
 
 @dataclass
 class Joined:
-    """`tunnel_up_s` and `bgp_up_s` count from the PUT of the Connection, at the world's factor."""
+    """What became of one home. Seconds count from the PUT of the documents, at the world's factor."""
 
     tunnel_up_s: float = 0.0
     bgp_up_s: float = 0.0
@@ -82,46 +87,26 @@ async def pings(world: World, home: str = HOME, gateway: str = GATEWAY) -> dict[
     return {"vm -> lan": there, "lan -> vm": back}
 
 
-async def put_documents(world: World, **overrides: Any) -> None:
-    """PUTs the gateway (as YAML, as a user would) and the connection."""
-    text = (EXAMPLES / "gateway.yaml").read_text(encoding="utf-8")
-    await world.api.call("PUT", f"gateways/{GATEWAY}", text=text)
-    repair = {"unpinAfterSeconds": UNPIN_AFTER_S}
-    await world.api.call("PUT", f"connections/{HOME}", document("home", repair=repair, **overrides))
+def quick(name: str = HOME, **overrides: Any) -> Document:
+    """An example of a connection whose pin ends soon, so that one may wait for it."""
+    return document(name, repair={"unpinAfterSeconds": UNPIN_AFTER_S}, **overrides)
+
+
+async def put_documents(
+    world: World, gateways: Sequence[Document] | None = None, connections: Sequence[Document] | None = None
+) -> None:
+    """PUTs gateways (as YAML, as a user would) and connections; without any, those of one home."""
+    for each in [document("gateway")] if gateways is None else gateways:
+        text = yaml.safe_dump(each, sort_keys=False)
+        await world.api.call("PUT", f"gateways/{each['metadata']['name']}", text=text)
+    for each in [quick()] if connections is None else connections:
+        await world.api.call("PUT", f"connections/{each['metadata']['name']}", each)
 
 
 async def join(world: World, tell: Tell, *, timing: str = "", within: float = 150) -> Joined:
     """Both documents, one agent (`timing`: lines of its [timing]), and everything until the tunnel is proven."""
-    began = time.monotonic()
-    await put_documents(world)
-    tell(f"PUT gateway {GATEWAY}, connection {HOME}: accepted")
-    await world.start_agent("home-fw", timing=timing)
-    tell("agent home-fw: enrolled with a one-time token, running on the home firewall")
-    result, told = Joined(), set[str]()
-
-    async def ready() -> bool:
-        now = time.monotonic() - began
-        for kind, name in (("gateways", GATEWAY), ("connections", HOME)):
-            for condition, (status, reason, message) in (await world.api.conditions(kind, name)).items():
-                if condition == "InSync" and message not in told and reason == "Pending":
-                    told.add(message)
-                    tell(f"Azure: {message}")
-                if status != "True" or f"{kind}/{condition}" in told:
-                    continue
-                told.add(f"{kind}/{condition}")
-                if condition not in ("Ready", "InSync"):
-                    tell(f"{condition}: {message}")
-                if condition == "TunnelUp":
-                    result.tunnel_up_s = now
-                if condition == "BgpEstablished":
-                    result.bgp_up_s = now
-                if condition == "Ready" and kind == "connections":
-                    result.ready_s = now
-        return result.ready_s > 0
-
-    await eventually("the connection becoming Ready", ready, within=within, every=0.3)
-    result.pings = await pings(world)
-    return result
+    joined = await join_all(world, [document("gateway")], [quick()], tell=tell, timing=timing, within=within)
+    return joined[HOME]
 
 
 async def join_all(
@@ -129,40 +114,73 @@ async def join_all(
     gateways: Sequence[Document],
     connections: Sequence[Document],
     *,
+    tell: Tell = lambda _: None,
     timing: str = "",
     within: float = 150,
-) -> None:
-    """Several homes at once; returns when all connections are Ready. Each connection has the name of its home."""
-    for kind, documents in (("gateways", gateways), ("connections", connections)):
-        for each in documents:
-            await world.api.call("PUT", f"{kind}/{each['metadata']['name']}", each)
-    names = [each["metadata"]["name"] for each in connections]
-    agents = [each["spec"]["agent"] for each in connections]
-    await asyncio.gather(*(world.start_agent(a, home, timing=timing) for a, home in zip(agents, names, strict=True)))
+) -> dict[str, Joined]:
+    """Several homes at once; returns when all connections are Ready. Each connection has the name of its home, and the
+    result too."""
+    began = time.monotonic()
+    await put_documents(world, gateways, connections)
+    gateway_of = {each["metadata"]["name"]: each["spec"]["gateway"] for each in connections}
+    names = [each["metadata"]["name"] for each in gateways]
+    tell(f"PUT of gateway {', '.join(names)} and connection {', '.join(gateway_of)}: accepted")
 
-    unready: dict[str, str] = {}
-    look = functools.partial(world.api.conditions, "connections")
+    async def enrol(home: str, agent: str) -> None:
+        await world.start_agent(agent, home, timing=timing)
+        there = world.network.topology.home(home)
+        tell(f"{home}: agent {agent} enrolled with a one-time token, runs on `{there.agent_ns}`")
+
+    await asyncio.gather(*(enrol(each["metadata"]["name"], each["spec"]["agent"]) for each in connections))
+    result = {home: Joined() for home in gateway_of}
+    watched = [("gateways", name) for name in names] + [("connections", home) for home in result]
+    waiting: dict[str, str] = {}
+    told = set[str]()
 
     async def ready() -> bool:
-        for name, conditions in zip(names, await asyncio.gather(*map(look, names)), strict=True):
-            status, _, message = conditions.get("Ready", ("Unknown", "", "no step has run yet"))
-            unready[name] = "" if status == "True" else message
-        return not any(unready.values())
+        now = time.monotonic() - began
+        looks = await asyncio.gather(*(world.api.conditions(kind, name) for kind, name in watched))
+        for (kind, name), conditions in zip(watched, looks, strict=True):
+            for condition, (status, reason, message) in conditions.items():
+                if condition == "InSync" and reason == "Pending" and message not in told:
+                    told.add(message)
+                    tell(f"Azure: {message}")
+                if condition == "Ready" and kind == "connections":
+                    waiting[name] = message
+                if status != "True" or f"{kind}/{name}/{condition}" in told:
+                    continue
+                told.add(f"{kind}/{name}/{condition}")
+                if condition not in _NOT_TOLD:
+                    tell(f"{name}: {condition}: {message}")
+                if kind == "connections" and condition in _MEASURED:
+                    setattr(result[name], _MEASURED[condition], now)
+        return all(joined.ready_s for joined in result.values())
 
     try:
-        await eventually("every connection becoming Ready", ready, within=within, every=0.5)
+        await eventually("every connection becoming Ready", ready, within=within, every=0.3)
     except LabNetError as error:
-        raise LabNetError(f"{error}: {unready}") from None
+        raise LabNetError(f"{error}: {waiting}") from None
+    for home, joined in result.items():
+        joined.pings = await pings(world, home, gateway_of[home])
+    return result
 
 
-async def lose_address(world: World, tell: Tell, new: str = SECOND_ADDRESS, within: float = 150) -> Recovered:
-    """The ISP gives the home another address; watches Homelink notice, act, verify, and tidy up."""
+def pinging(world: World, home: str, gateway: str = GATEWAY) -> AbstractAsyncContextManager[Pinged]:
+    """Pings a home's LAN host from the gateway's machine while the block runs (once per home)."""
+    machine, lan_host = world.network.topology.machine(gateway), world.network.topology.home(home).lan_host
+    return pinging_to(machine.namespace, lan_host, world.folder / f"ping-{home}.log")
+
+
+async def lose_address(
+    world: World, tell: Tell, new: str = SECOND_ADDRESS, *, home: str = HOME, within: float = 150
+) -> Recovered:
+    """The ISP gives a home another address; watches Homelink notice, act, verify, and tidy up."""
     at = datetime.now().astimezone()
     began = time.monotonic()
-    await world.network.change_public_address(new)
-    tell(f"the ISP gives the home another address: {new}")
+    await world.network.change_public_address(new, home)
+    tell(f"the ISP gives {home} another address: {new}")
     result = Recovered(address_changed_at=at.isoformat())
-    result.broken = not any((await pings(world)).values())
+    result.broken = not any((await pings(world, home)).values())
     if not result.broken:
         raise LabNetError("the tunnel survived the address change, so there is nothing to show")
     tell("the tunnel is dead: no ping goes through")
@@ -170,10 +188,10 @@ async def lose_address(world: World, tell: Tell, new: str = SECOND_ADDRESS, with
 
     async def closed() -> bool:
         nonlocal seen
-        if not result.first_ping_s and (await pings(world))["vm -> lan"]:
+        if not result.first_ping_s and (await pings(world, home))["vm -> lan"]:
             result.first_ping_s = time.monotonic() - began
             tell("first ping through the new tunnel")
-        found = (await world.api.call("GET", f"connections/{HOME}/incidents"))["items"]
+        found = (await world.api.call("GET", f"connections/{home}/incidents"))["items"]
         if not found:
             return False
         incident = found[0]
@@ -194,7 +212,7 @@ async def lose_address(world: World, tell: Tell, new: str = SECOND_ADDRESS, with
         return bool(incident["closed"])
 
     await eventually("the incident being closed", closed, within=within, every=0.3)
-    result.pings = await pings(world)
+    result.pings = await pings(world, home)
     return result
 
 

@@ -22,15 +22,17 @@ from lab import tls
 from lab.azurite import Azurite, Tls
 from lab.client import Client, eventually
 from lab.net import sandbox, topology
+from lab.net.pfsense import USER, Pfsense
 from lab.net.run import Daemon, LabNetError, inside, run
 from lab.net.topology import CLOUD, RESOLVER, Home
-from lab.net.world import Network
+from lab.net.world import HomeDaemons, Network
 
 ROOT = Path(__file__).resolve().parent.parent
 AZURE_PORT, API_PORT = 8443, 7443
 CONTROLLER = "lab"
 TENANT, SUBSCRIPTION = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 MAX_TIMER_FACTOR = 12.0
+FIREWALLS = {"linux": "Linux: strongSwan, FRR", "pfsense": "pfSense"}
 DNS_TTL_S = 20  # dynamic names mostly have 60; a pin ends only after it, and the demo should too
 
 
@@ -104,7 +106,8 @@ class World:
     async def _start(self) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
         await self._stack.enter_async_context(self.network)
-        self._progress("network: NAT router, home firewall (strongSwan, FRR), LAN host, Internet, DNS")
+        homes = ", ".join(f"{home.name} ({FIREWALLS[home.firewall]})" for home in self.network.topology.homes)
+        self._progress(f"network: Internet, DNS; NAT router, firewall and LAN host of {homes}")
         self._certificates = tls.issue(self.folder / "tls", CLOUD, "127.0.0.1", "localhost")
         storage = Azurite(tls=Tls(self.certificates.cert, self.certificates.key), listen="127.0.0.1")
         await self._stack.enter_async_context(storage)
@@ -215,40 +218,27 @@ class World:
         await self.daemons["host"].stop(grace=0)
 
     async def agent_command(self, word: str, home: str = "home") -> str:
-        """`pause`, `resume` or `status`, as the home owner would type it on the firewall; returns what it prints."""
+        """`pause`, `resume` or `status`, as the home owner would type it beside the agent; returns what it prints."""
         found = self.network.homes[home]
         config = str(found.directory / "agent.toml")
         return await run(
-            *inside(found.home.firewall_ns), sys.executable, "-m", "agent", word, "--config", config, cwd=ROOT
+            *inside(found.home.agent_ns), sys.executable, "-m", "agent", word, "--config", config, cwd=ROOT
         )
 
     async def start_agent(self, name: str, home: str = "home", *, timing: str = "") -> None:
-        """Enrols an agent with a one-time token and starts it on the home's firewall. `timing`: lines of [timing]."""
+        """Enrols an agent with a one-time token and starts it where it belongs (`Home.agent_ns`), with the driver for
+        the home's firewall. `timing`: lines of [timing]."""
         found = self.network.homes[home]
         token = await self.api.call("POST", f"agents/{name}/token")
         state = found.directory / "agent"
         config = found.directory / "agent.toml"
-        vtysh = json.dumps(["vtysh", "--vty_socket", str(found.vty_socket)])
-        lines = [
-            f'state = "{state}"',
-            f'ca = "{self.certificates.ca}"',
-            "[timing]",
-            timing,
-            "[firewall]",
-            'driver = "linux"',
-            "[firewall.linux]",
-            f'vici = "{found.vici}"',
-            f"vtysh = {vtysh}",
-            'link = "tun"',
-            'device = "ipsec0"',
-            'wan = "wan0"',
-            f'lan_address = "{found.home.lan}"',
-        ]
+        driver = _pfsense(found, found.firewall) if isinstance(found.firewall, Pfsense) else _linux(found)
+        lines = [f'state = "{state}"', f'ca = "{self.certificates.ca}"', "[timing]", timing, *driver]
         config.write_text("\n".join(lines) + "\n")
         token_file = found.directory / "token"
         token_file.write_text(token["token"])
         token_file.chmod(0o600)
-        agent = [*inside(found.home.firewall_ns), sys.executable, "-m", "agent"]
+        agent = [*inside(found.home.agent_ns), sys.executable, "-m", "agent"]
         base = f"https://{CLOUD}:{API_PORT}"
         words = ("enrol", "--api", base, "--token-file", str(token_file), "--name", name)
         await run(*agent, *words, "--ca", str(self.certificates.ca), "--state", str(state), cwd=ROOT)
@@ -258,7 +248,7 @@ class World:
     async def run_agent(self, home: str = "home") -> None:
         """Starts an enrolled agent; also after `kill_agent`."""
         found = self.network.homes[home]
-        argv = [*inside(found.home.firewall_ns), sys.executable, "-m", "agent", "run", "--config"]
+        argv = [*inside(found.home.agent_ns), sys.executable, "-m", "agent", "run", "--config"]
         config, log = str(found.directory / "agent.toml"), self.logs / f"agent-{home}.log"
         running = await Daemon.start(f"the agent of {home}", [*argv, config], log, cwd=ROOT)
         self.daemons[f"agent-{home}"] = running
@@ -267,3 +257,36 @@ class World:
     async def kill_agent(self, home: str = "home") -> None:
         """SIGKILL: no service manager starts it again here, `run_agent` does."""
         await self.daemons[f"agent-{home}"].stop(grace=0)
+
+
+def _linux(home: HomeDaemons) -> list[str]:
+    """Lines of agent.toml for a firewall with strongSwan and FRR."""
+    return [
+        "[firewall]",
+        'driver = "linux"',
+        "[firewall.linux]",
+        f'vici = "{home.vici}"',
+        f"vtysh = {json.dumps(['vtysh', '--vty_socket', str(home.vty_socket)])}",
+        'link = "tun"',
+        'device = "ipsec0"',
+        'wan = "wan0"',
+        f'lan_address = "{home.home.lan}"',
+    ]
+
+
+def _pfsense(home: HomeDaemons, firewall: Pfsense) -> list[str]:
+    """Lines of agent.toml for a pfSense, with both ways in, as docs/pfsense.md has them."""
+    files = {name: home.directory / f"pfsense.{name}" for name in ("key", "password")}
+    for name, secret in (("key", firewall.key), ("password", firewall.password)):
+        files[name].touch(mode=0o600)
+        files[name].write_text(secret)
+    return [
+        "[firewall]",
+        'driver = "pfsense"',
+        "[firewall.pfsense]",
+        f'url = "{firewall.url}"',
+        f'fingerprint = "{firewall.fingerprint}"',
+        f'api_key_file = "{files["key"]}"',
+        f'user = "{USER}"',
+        f'password_file = "{files["password"]}"',
+    ]

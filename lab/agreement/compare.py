@@ -6,8 +6,8 @@ Condition, and the findings and rungs of Incidents.
 What may differ:
 1. Conditions against deeds, and among each other: a step tells all Conditions that changed since the last one at once,
    and which step is first to see the next heartbeat is chance. So each Condition's path is compared by itself.
-2. What passes: a world looks at itself with a heartbeat every few seconds, so what lasts no longer than PASSING_S may be
-   seen in one world and missed in the other. A state of a path may be left out if it lasted no longer; so may an
+2. What passes: a world looks at itself with a heartbeat every few seconds, so what lasts no longer than PASSING_S may
+   be seen in one world and missed in the other. A state of a path may be left out if it lasted no longer; so may an
    Incident in which nothing was done.
 """
 

@@ -143,7 +143,7 @@ class Teller:
         return [e for e in await self._all() if e["id"] > self._seen]
 
     async def _conditions(self) -> dict[str, str]:
-        found = {}
+        found: dict[str, str] = {}
         for kind, name in (("gateways", "hub"), ("connections", "home")):
             try:
                 told = await self.side.call("GET", f"{kind}/{name}/status")

@@ -7,6 +7,7 @@ follows the name can know, and how long it takes is the ISP's and the router's m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 
 from lab.bench.beginning import HOME, NEIGHBOUR, beginning, thaw, warm_up
 from lab.bench.contenders import Contender, start
@@ -21,6 +22,8 @@ NEW = "198.51.100.77"
 STABLE_S = 60.0
 """A tunnel that has carried packets that long has recovered."""
 LIMIT_S = 1800.0
+OUTAGE_S, LAG_S = (5.0, 60.0), (2.0, 30.0)
+"""Assumptions, drawn evenly: how long the line is away, and how long the router then takes to tell DNS."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ async def _play(contender: Contender, seed: int) -> Change:
     world = thaw(seed)
     start(world, contender)
     await warm_up(world)
-    home, meter = world.places[HOME].home, Meter(world)
+    home, meter, chance = world.places[HOME].home, Meter(world), Random(f"change {seed}")
+    home.lag_s = chance.uniform(*LAG_S)
     began = world.clock.monotonic()
-    home.move(NEW)
+    home.move(NEW, chance.uniform(*OUTAGE_S))
     usable = detected = verified = None
     now = began
     while now < began + LIMIT_S:

@@ -11,7 +11,7 @@ from rich.table import Table
 from lab.azure import durations
 from lab.bench.beginning import HOME
 from lab.bench.calm import Calm
-from lab.bench.changes import LIMIT_S, Change
+from lab.bench.changes import LAG_S, LIMIT_S, OUTAGE_S, Change
 from lab.bench.contenders import SCRIPT_S, Contender
 from lab.bench.orphaned_pin import AWAY_S, Orphan
 from lab.model.assumptions import Assumptions
@@ -29,7 +29,7 @@ packets that count."""
 
 def percentiles(values: Iterable[float | None]) -> dict[str, float]:
     """By nearest rank, to a tenth; what did not happen within LIMIT_S counts as LIMIT_S."""
-    ordered = sorted(LIMIT_S if v is None else v for v in values)
+    ordered = sorted(v or 0.0 for v in values)
     return {f"p{p}": round(ordered[math.ceil(len(ordered) * p / 100) - 1], 1) for p in (50, 95, 99)}
 
 
@@ -102,7 +102,7 @@ def stated() -> list[str]:
     a = Assumptions()
     return [
         "everything in virtual time: the real control plane and agent, Azure, DNS, IKE and BGP as models",
-        f"the line is away for {a.isp_outage_s:g} s; the router reports its new address {a.ddns_lag_s:g} s later, "
+        f"the line is away for {_span(OUTAGE_S)} s; the router reports its new address {_span(LAG_S)} s later, "
         f"TTL {a.ddns_ttl_s} s (assumptions)",
         "usable: the authoritative servers answer the new address",
         "trigger latency 0 to 2 s, in 2 of 100 cases a cold start of 3 to 8 s (assumptions)",
@@ -111,9 +111,15 @@ def stated() -> list[str]:
         "while it is not connected (documented)",
         f"the home's strongSwan gives a dead SA up after {10 + a.retransmits_s[-1]:g} s unless the agent closes it "
         "(DPD delay 10 s, documented retransmissions)",
+        "Azure drops what comes from an address that it was not told (assumption; if it answered a known peer from "
+        "anywhere, every downtime would be the line's own, whoever watches)",
         f"the script asks a resolver every {SCRIPT_S:g} s and writes the address into the local network gateway",
         f"{HOME} and its neighbour share one gateway; downtime is counted in whole seconds from outside",
     ]
+
+
+def _span(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:g} to {bounds[1]:g}"
 
 
 def tables(result: Json) -> list[Table]:

@@ -74,7 +74,16 @@ def draw(seed: int) -> History:
     }
     count = min(12, 3 + int(chance.expovariate(0.6)))
     times = sorted(round(chance.uniform(1.0, SPAN_S) * chance.random(), 1) for _ in range(count))
-    return History(seed, homes, assumptions, tuple(_event(chance, at, homes) for at in times))
+    events = [e for at in times for e in _meeting(chance, _event(chance, at, homes), homes)]
+    return History(seed, homes, assumptions, tuple(sorted(events, key=lambda e: e.at)))
+
+
+def _meeting(chance: Random, event: Event, homes: int) -> list[Event]:
+    """What lies in wait for the next call or message meets one, half of the time: something makes the two ends work."""
+    if event.deed not in ("arm_trouble", "mishap", "strike") or chance.random() < 0.5:
+        return [event]
+    home, work = chance.choice(HOMES[:homes]), chance.choice(["move", "change_spec", "rotate_key"])
+    return [event, Event(round(event.at + chance.uniform(0.5, 20.0), 1), work, _ARGUMENTS[work](chance, home))]
 
 
 def _event(chance: Random, at: float, homes: int) -> Event:

@@ -12,7 +12,8 @@ touching anybody else. `gw-*` namespaces are not built here: they follow the con
 A home's router is a FRITZ!Box in all that matters here: it masquerades, forgets its connections with its address, and
 every home may use the same private addresses as the next one. A home has one tunnel, because userspace ESP serves one
 per namespace; `second_tunnel` gives it a namespace `<home>~1` behind its firewall with a charon of its own, which is
-the only way to hold both tunnels to an active-active gateway here.
+the only way to hold both tunnels to an active-active gateway here. A pfSense makes a namespace `<home>~ipsecN` for each
+of its tunnels itself (lab.pfsense.carrier).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import shutil
 import zlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from lab.net.run import LabNetError, add_namespace, drop_namespace, inside, ip, namespaces, nft, run
 
@@ -57,6 +59,7 @@ class Home:
     """One home behind a router of its own. Private addresses may be the same in every home; names and public may not.
 
     `port_forward` opens UDP 500 and 4500 at the router towards the firewall (for InitiatorOnly and Default).
+    `second_tunnel` is for a Linux firewall only.
     """
 
     name: str = "home"
@@ -68,10 +71,17 @@ class Home:
     lan_host: str = "192.168.1.50"
     port_forward: bool = False
     second_tunnel: bool = False
+    firewall: Literal["linux", "pfsense"] = "linux"
 
     @property
     def firewall_ns(self) -> str:
         return self.name
+
+    @property
+    def agent_ns(self) -> str:
+        """Where the agent runs: on a Linux firewall itself; with a pfSense on a host in the LAN, whose way out leads
+        by the firewall's WAN, as docs/pfsense.md asks."""
+        return self.lan_ns if self.firewall == "pfsense" else self.firewall_ns
 
     @property
     def nat_ns(self) -> str:
@@ -315,7 +325,7 @@ async def change_public_address(topology: Topology, home: str, new: str, *, outa
 
 async def demolish(topology: Topology) -> None:
     """Remove every namespace of the network, the gateway's own included, and what ran in them."""
-    here = await namespaces()
-    gone = [n for n in here if n in topology.names or n.startswith(OWN_PREFIXES)]
+    own = (*OWN_PREFIXES, *(f"{home.firewall_ns}~ipsec" for home in topology.homes))
+    gone = [n for n in await namespaces() if n in topology.names or n.startswith(own)]
     await asyncio.gather(*(drop_namespace(name) for name in gone))
     await run("ip", "link", "del", "pub0", check=False)

@@ -1,8 +1,8 @@
 """The whole network of the lab as one async context manager: everything that is neither Azure nor Homelink.
 
 `async with Network() as net:` builds the wires (lab.net.topology), starts DNS, each router's dyndns2 client and each
-home's charon and FRR. The homes' daemons start without configuration: giving them one is the agent's job. The
-gateway's side is made by lab.net.dataplane, in the process of the simulated Azure.
+home's firewall: charon and FRR, or a pfSense twin. They start without configuration: giving them one is the agent's
+job. The gateway's side is made by lab.net.dataplane, in the process of the simulated Azure.
 """
 
 from __future__ import annotations
@@ -19,20 +19,51 @@ from typing import Any
 from lab.net import dns, dyndns, topology
 from lab.net.charon import TUN, Charon, vici_path
 from lab.net.frr import Frr
+from lab.net.pfsense import Pfsense
 from lab.net.run import Daemon, LabNetError, inside, ip, run
 from lab.net.topology import DEFAULT_DIR, Home, Topology
 
 
 @dataclass
+class LinuxFirewall:
+    """`second`: the charon of the second tunnel, if there is one."""
+
+    charon: Charon
+    frr: Frr
+    second: Charon | None = None
+
+    async def stop(self) -> None:
+        """All at once."""
+        second = [self.second.stop()] if self.second is not None else []
+        await asyncio.gather(self.charon.stop(), self.frr.stop(), *second)
+
+
+@dataclass
 class HomeDaemons:
-    """What runs at one home, and where an agent finds it. `second`: the charon of its second tunnel, if it has one."""
+    """What runs at one home, and where an agent finds it."""
 
     home: Home
     directory: Path
-    charon: Charon
-    frr: Frr
+    firewall: LinuxFirewall | Pfsense
     router: Daemon
-    second: Charon | None = None
+
+    @property
+    def linux(self) -> LinuxFirewall:
+        if isinstance(self.firewall, Pfsense):
+            raise LabNetError(f"the firewall of {self.home.name} is a pfSense: its charon and FRR are its own")
+        return self.firewall
+
+    @property
+    def charon(self) -> Charon:
+        return self.linux.charon
+
+    @property
+    def frr(self) -> Frr:
+        return self.linux.frr
+
+    @property
+    def second(self) -> Charon | None:
+        return self.linux.second
 
     @property
     def vici(self) -> Path:
@@ -124,19 +155,14 @@ class Network:
     async def _start_home(self, home: Home, account: dns.Account, dns_up: asyncio.Event) -> None:
         directory = self.directory / home.name
         config = dyndns.Config("wan0", topology.DNS, account.hosts[0], account.user, account.password, self._lag)
-        charon, frr = await asyncio.gather(
-            Charon.start(home.firewall_ns, directory), Frr.start(home.firewall_ns, directory / "frr")
-        )
-        second = None
-        if home.second_tunnel:
-            second = await Charon.start(home.second_ns, directory / "second")
-            await ip(home.second_ns, [f"route add default dev {TUN} table 100"])
+        start = Pfsense.start(home, directory / "pf") if home.firewall == "pfsense" else _linux(home, directory)
+        firewall = await start
         path = directory / "router.json"
         config.save(path)
         await dns_up.wait()  # else its first report fails, and its retry costs seconds of everybody's start
         argv = (*inside(home.nat_ns), sys.executable, "-m", "lab.net.dyndns", str(path))
         router = await Daemon.start(f"the router of {home.name}", argv, directory / "router.log")
-        self.homes[home.name] = HomeDaemons(home, directory, charon, frr, router, second)
+        self.homes[home.name] = HomeDaemons(home, directory, firewall, router)
         await router.ready(lambda: _says(router, "reported"))
 
     async def ping(self, namespace: str | None, address: str, source: str | None = None) -> bool:
@@ -153,14 +179,24 @@ class Network:
         """Stop every daemon and remove every namespace of the network, the gateway's included."""
         stops = [self._dns.stop()] if self._dns is not None else []
         for daemons in self.homes.values():
-            stops += [daemons.router.stop(), daemons.charon.stop(), daemons.frr.stop()]
-            stops += [daemons.second.stop()] if daemons.second is not None else []
+            stops += [daemons.router.stop(), daemons.firewall.stop()]
         await asyncio.gather(*stops, return_exceptions=True)
         self._dns = None
         self.homes.clear()
         if self._topology is not None:
             await topology.demolish(self._topology)
             self._topology = None
+
+
+async def _linux(home: Home, directory: Path) -> LinuxFirewall:
+    charon, frr = await asyncio.gather(
+        Charon.start(home.firewall_ns, directory), Frr.start(home.firewall_ns, directory / "frr")
+    )
+    firewall = LinuxFirewall(charon, frr)
+    if home.second_tunnel:
+        firewall.second = await Charon.start(home.second_ns, directory / "second")
+        await ip(home.second_ns, [f"route add default dev {TUN} table 100"])
+    return firewall
 
 
 async def _all(*work: Coroutine[Any, Any, None]) -> None:

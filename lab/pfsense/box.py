@@ -10,6 +10,7 @@ reboot ends every process, timers included, and empties /var/run, as the real on
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -18,32 +19,17 @@ import sys
 from pathlib import Path
 
 ROOTFS = Path(__file__).with_name("rootfs")
-LINUX_ONLY = frozenset(
-    [
-        "setsid",
-        "flock",
-        "systemctl",
-        "systemd-run",
-        "ip",
-        "ss",
-        "nft",
-        "nsenter",
-        "unshare",
-        "busybox",
-        "at",
-        "reboot",
-        "ifconfig",
-        "route",
-        "vtysh",
-        "swanctl",
-        "ping",
-        "pgrep",
-        "netstat",
-        "sysctl",
-        "arp",
-    ]
-)
-"""Programs of the machine that the box hides: not on FreeBSD, elsewhere there, or answered by the twin."""
+PROGRAMS = {
+    "bin": "[ cat chmod cp date dd df echo ed expr hostname kill ln ls mkdir mv ps pwd rm rmdir sh sleep sync test",
+    "usr/bin": (
+        "awk basename bzip2 chflags cksum cmp comm cut diff dirname du egrep env false fgrep find fold grep gunzip"
+        " gzip head id install less logger mkfifo mktemp more nice nl nohup od openssl passwd paste pkill printf renice"
+        " sed seq sort split stat strings tail tar tee timeout touch tr true tty uname uniq uptime wc which whoami"
+        " xargs yes zcat"
+    ),
+    "usr/sbin": "chown chroot",
+}
+"""What FreeBSD's base system has of the machine's programs, in FreeBSD's places; the twin answers for some others."""
 KERNEL_COMMANDS = [
     "sbin/ifconfig",
     "sbin/route",
@@ -78,7 +64,10 @@ _DIRECTORIES = [
     "usr/local/etc/rc.conf.d",
     "usr/local/www",
 ]
+PHP_EXTENSIONS = ("xml", "posix")
+"""Those that pfSense's code needs here, where they are modules; what is not loaded costs no time."""
 _PHP_INI = """include_path = ".:/etc/inc:/usr/local/pkg"
+disable_functions = openssl_pkey_new
 date.timezone = UTC
 error_reporting = 22519
 display_errors = stderr
@@ -111,11 +100,14 @@ class Box:
         shutil.copytree(ROOTFS, self.root, dirs_exist_ok=True, symlinks=True)
         self._machine()
         self._python()
+        php = f"/host{_php_program()}"
         for name in KERNEL_COMMANDS:
-            self._script(name, _TWIN.format(Path(name).name))
-        self._script("usr/local/bin/php", f'exec /host{self._php()} -c /usr/local/etc/php.ini "$@"')
-        self._script("usr/local/bin/vtysh", _VTYSH)
+            self._script(name, _TWIN.format(php=php, name=Path(name).name))
+        self._script("usr/local/bin/php", f'PHP_INI_SCAN_DIR=/usr/local/etc/php exec {php} -c /usr/local/etc "$@"')
+        self._script("usr/local/bin/vtysh", _VTYSH + _TWIN.format(php=php, name="vtysh"))
+        self._extensions()
         (self.root / "usr/local/etc/php.ini").write_text(_PHP_INI)
+        (self.root / "usr/local/libexec/pair.pem").write_text(_php(_MAKE_PAIR))
         (self.root / "etc/frr").mkdir()
         (self.root / "etc/frr/vtysh.conf").write_text("service integrated-vtysh-config\n")
         self._installed = {p.relative_to(self.root) for p in (self.root / "usr/local").rglob("*")}
@@ -123,12 +115,12 @@ class Box:
         (self.root / "etc/platform").write_text("pfSense\n")
         (self.root / "cf/conf/config.xml").write_bytes(config)
 
-    @staticmethod
-    def _php() -> str:
-        found = shutil.which("php")
-        if found is None:
-            raise BoxError("there is no `php` on this machine: apt-get install php-cli php-xml")
-        return str(Path(found).resolve())
+    def _extensions(self) -> None:
+        folder = self.root / "usr/local/etc/php"
+        folder.mkdir()
+        for ini in sorted(Path(_php("echo PHP_CONFIG_FILE_SCAN_DIR;")).glob("*.ini")):
+            if ini.stem.rpartition("-")[2] in PHP_EXTENSIONS:
+                (folder / ini.name).symlink_to(f"/host{ini}")
 
     def _script(self, name: str, line: str) -> None:
         path = self.root / name
@@ -145,12 +137,12 @@ class Box:
         for name in ("lib", "lib32", "lib64", "libx32"):
             if (Path("/") / name).exists():
                 (self.root / name).symlink_to(f"/host/{name}")
-        for source in ("/usr/bin", "/bin", "/usr/sbin", "/sbin"):
-            target = self.root / source.lstrip("/")
-            target.mkdir(parents=True, exist_ok=True)
-            for name in sorted(p.name for p in Path(source).iterdir()):
-                if name not in LINUX_ONLY and not name.startswith("php") and not os.path.lexists(target / name):
-                    (target / name).symlink_to(f"/host{source}/{name}")
+        for folder, names in PROGRAMS.items():
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+            for name in names.split():
+                found = shutil.which(name)
+                if found is not None:
+                    (self.root / folder / name).symlink_to(f"/host{found}")
         for name in (
             "ld.so.cache",
             "ld.so.conf",
@@ -257,8 +249,23 @@ class Box:
         return self.root / inside.lstrip("/")
 
 
+def _php_program() -> str:
+    found = shutil.which("php")
+    if found is None:
+        raise BoxError("there is no `php` on this machine: apt-get install php-cli php-xml")
+    return str(Path(found).resolve())
+
+
+@functools.cache
+def _php(code: str) -> str:
+    """What the machine's PHP prints; once per process."""
+    return subprocess.run([_php_program(), "-r", code], capture_output=True, text=True, check=True).stdout
+
+
+_MAKE_PAIR = """openssl_pkey_export(openssl_pkey_new(['private_key_bits' => 2048]), $pem); echo $pem;"""
 _VTYSH = """for word; do
   if [ "$word" = -C ]; then exec /host/usr/bin/vtysh "$@"; fi
 done
-exec /usr/local/bin/php -f /usr/local/libexec/twin -- vtysh "$@\""""
-_TWIN = 'exec /usr/local/bin/php -f /usr/local/libexec/twin -- {} "$@"'
+"""
+_TWIN = 'exec {php} -n -f /usr/local/libexec/twin -- {name} "$@"'
+"""Without extensions: a start costs half."""

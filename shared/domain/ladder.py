@@ -16,6 +16,7 @@ from . import limits
 from .spec import RepairSpec
 
 DAY = timedelta(days=1)
+CONTRADICTED = timedelta(seconds=limits.CONTRADICTED_S)
 
 
 class Rung(StrEnum):
@@ -89,7 +90,8 @@ Decision = Act | Wait | GiveUp
 class Down:
     """A tunnel that is down at an unchanged address. `since`: when its Incident was opened. `attempts`: of this
     Connection, and the gateway resets of all, of the last day. `working`: other Connections of the gateway that carry
-    packets. `dead`: an end says so itself (no SA, no BGP session, or Azure's NotConnected), not the probe alone."""
+    packets. `dead`: an end says so itself (no SA, no BGP session, or Azure's NotConnected), not the probe alone;
+    `connected`: Azure says at this moment that it is not: the tunnel may have come up since the home was heard."""
 
     spec: RepairSpec
     incident: str
@@ -97,6 +99,7 @@ class Down:
     lacks: tuple[str, ...]
     mismatch: str
     dead: bool
+    connected: bool
     heard: bool
     azure_settled: bool
     attempts: tuple[Attempt, ...]
@@ -119,7 +122,7 @@ def climb(d: Down, now: datetime) -> Decision:
         cooled = max((a.at for a in mine), default=d.since) + timedelta(seconds=step.cool_s)
         if len(mine) >= step.tries:
             if now < cooled:
-                return Wait((cooled - now).total_seconds(), f"{step.rung} was done: does it help? Down: {lacks}")
+                return _until(cooled, now, f"{step.rung} was done: does it help? Down: {lacks}")
             continue
         if (why := _forbidden(d, step)) is not None:
             return GiveUp(f"{why}; down: {lacks}")
@@ -127,10 +130,17 @@ def climb(d: Down, now: datetime) -> Decision:
         if len(today) >= step.a_day:
             return GiveUp(f"{step.rung} was tried {len(today)} times in a day, which is all it may be; down: {lacks}")
         due = max(d.since + timedelta(seconds=step.after_s), cooled if mine else d.since)
+        if d.connected and step.rung is not Rung.INITIATE and now - d.since < CONTRADICTED:
+            return Wait(limits.SWEEP_S, f"Azure says Connected, the home does not: no reset yet; down: {lacks}")
         if now < due:
-            return Wait((due - now).total_seconds(), f"{step.rung} comes next, at {due:%H:%M:%S} UTC; down: {lacks}")
+            return _until(due, now, f"{step.rung} comes next, at {due:%H:%M:%S} UTC; down: {lacks}")
         return Act(step.rung, f"down for {(now - d.since).total_seconds():.0f} s at an unchanged address: {lacks}")
     return GiveUp(f"everything that Homelink may do was tried, and the tunnel is down: {lacks}. Ask Microsoft.")
+
+
+def _until(due: datetime, now: datetime, reason: str) -> Wait:
+    """No longer than to the next sweep, which looks again anyway."""
+    return Wait(min((due - now).total_seconds(), limits.SWEEP_S), reason)
 
 
 def _counts(attempt: Attempt, d: Down) -> bool:

@@ -43,6 +43,7 @@ APPLY_AGAIN_S = 120  # no word of an apply for that long: issue it again (the ag
 INITIATE_AFTER_S = 90  # Azure's DPD (45 s) and a planned failover (10-15 s) pass by themselves, and some
 RESET_CONNECTION_AFTER_S = 420  # an unplanned failover (3 min) and two initiates since
 RESET_GATEWAY_AFTER_S = 1500  # a reset of the connection, and time for it to help
+CONTRADICTED_S = 3600  # so long Azure's word that a tunnel is up holds against a reset; the home hears of it within 95 s
 INITIATES_A_DAY, CONNECTION_RESETS_A_DAY, GATEWAY_RESETS_A_DAY = 48, 3, 2
 INITIATE_COOL_S = 120  # between two initiates of one Incident: IKE gives a dial up after 165 s, and it is harmless
 RESET_CONNECTION_COOL_S = 900

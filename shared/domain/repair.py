@@ -95,6 +95,7 @@ def _down(s: Situation, now: datetime) -> ladder.Down:
         lacks=s.lacks,
         mismatch=s.mismatch,
         dead=s.dead,
+        connected=s.azure_status == CONNECTED,
         heard=s.reported_address is not None,
         azure_settled=s.azure_settled,
         attempts=s.attempts,

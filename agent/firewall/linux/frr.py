@@ -88,9 +88,7 @@ class Frr:
         return read_health(peer, self._call("-d", "bgpd", *(w for show in shows for w in ("-c", show))).out)
 
     def neighbour(self, address: str) -> dict[str, Any]:
-        """The neighbour as bgpd has it, without counters; empty if it is not there."""
-        told = next(iter(_documents(self._ask(f"show bgp neighbors {address} json"))), {}).get(address)
-        return {"address": address} | {n: told[n] for n in _SHOWN if n in told} if isinstance(told, dict) else {}
+        return evidence(address, self._ask(f"show bgp neighbors {address} json"))
 
     def summary(self) -> str:
         return self._ask("show bgp summary json")
@@ -253,6 +251,12 @@ def read_health(peer: str, text: str) -> BgpHealth:
     if state != "Established":
         return BgpHealth(state, 0.0, (), (), error)
     return BgpHealth(state, uptime, tuple(sorted(map(str, received))), tuple(sorted(map(str, sent))), None)
+
+
+def evidence(peer: str, text: str) -> dict[str, Any]:
+    """The neighbour as bgpd has it, without counters; empty if it is not there."""
+    told = next((d[peer] for d in _documents(text) if isinstance(d.get(peer), dict)), None)
+    return {} if told is None else {"address": peer} | {n: told[n] for n in _SHOWN if n in told}
 
 
 def _error(n: dict[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -17,7 +18,7 @@ from lab.bench.contenders import Contender
 FAST = Change(Contender.AGENT, 1, 5.0, 40.0, 41.0, 60.0, 0.0, 0)
 
 
-def changes(**slower: float) -> list[Change]:
+def changes(**slower: Any) -> list[Change]:
     """Ten per contender, equally fast; `slower` changes every tenth of the agent's."""
     made = [replace(FAST, contender=c, seed=n) for n in range(10) for c in Contender]
     return [replace(c, **slower) if (c.contender, c.seed) == (Contender.AGENT, 9) else c for c in made]
@@ -40,7 +41,7 @@ def test_percentiles_are_of_samples_and_what_never_came_counts() -> None:
 
 
 def test_what_the_file_holds_of_a_contender() -> None:
-    found = summary.of_changes(changes(resets=2, collateral_s=7.0, recover_s=None))  # type: ignore[arg-type]
+    found = summary.of_changes(changes(resets=2, collateral_s=7.0, recover_s=None))
     row = found["homelink-with-agent"]
     assert set(row) >= {"detect_s", "downtime_s", "collateral_downtime_s", "resets", "useless_resets"}
     assert (row["resets"], row["useless_resets"], row["collateral_downtime_s"], row["not_recovered"]) == (2, 2, 7.0, 1)

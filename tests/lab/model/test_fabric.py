@@ -228,14 +228,23 @@ async def test_two_names_of_one_group_fit() -> None:
 
 async def test_a_wrong_asn_fails_in_bgp_alone_and_heals(linked: Site) -> None:
     await linked.plane.set_connection(replace(linked.view, peer_asn=64601))
-    linked.wait(10)
-    assert linked.up == (True, False, False)
+    linked.wait(linked.fabric.assumptions.bgp_refusal_s - 1)
+    assert (linked.up, linked.health.bgp.state) == ((True, False, False), "Active")
+    linked.wait(1)
     assert (linked.health.bgp.state, linked.health.bgp.last_error) == ("Idle", BAD_PEER_AS)
     assert await linked.neighbour() == "Active"
     await linked.plane.set_connection(linked.view)
     linked.wait(10)
     assert linked.up == ALL
     assert linked.health.bgp.last_error is None
+
+
+async def test_a_refused_session_comes_up_at_once_when_the_asn_is_right_again(linked: Site) -> None:
+    await linked.plane.set_connection(replace(linked.view, peer_asn=64601))
+    linked.wait(5)
+    await linked.plane.set_connection(linked.view)
+    linked.wait(linked.fabric.assumptions.bgp_connect_s)
+    assert linked.up == ALL
 
 
 @pytest.mark.parametrize("view", [{"peer_bgp_address": "192.168.9.9"}, {"enable_bgp": False}, {"apipa": ("1.2.3.4",)}])

@@ -108,6 +108,7 @@ def test_a_hand_edit_does_what_it_does_and_is_repaired(
     assert site.up[:2] == up
     assert bool(site.firewall.diff(site.tunnel)) is seen
     if what == "asn":
+        site.wait(site.fabric.assumptions.bgp_refusal_s)
         assert site.health.bgp.last_error == BAD_PEER_AS
     site.firewall.apply(site.tunnel, 1, PSK, None)
     assert site.firewall.canonical() == before

@@ -12,7 +12,7 @@ from lab.model.histories import Verdict, drawn, judge, verdicts
 from lab.model.history import Event, History
 from lab.model.ledger import Row
 
-FIRST, CHUNKS, SIZE = 0, 8, 20
+FIRST, CHUNKS, SIZE = 0, 7, 20
 
 
 @pytest.mark.usefixtures("begun")

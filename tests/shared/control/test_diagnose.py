@@ -126,7 +126,7 @@ async def test_an_edit_in_azure_names_field_and_side() -> None:
 
 async def test_while_arm_asks_for_quiet_the_rest_is_told() -> None:
     world = await joined()
-    world.arm.fail_next("get", ArmBusy("429: TooManyRequests", 30.0))
+    world.arm.fail_next("get", ArmBusy("429: TooManyRequests", 30.0, "TooManyRequests"))
     found = await world.app.diagnose.ask("home", "me")
     note = next(w.note for w in found.witnesses if w.witness == "azure")
     assert "429" in note and found.asked and codes(found) == []

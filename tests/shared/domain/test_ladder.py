@@ -31,6 +31,7 @@ DOWN = Down(
     lacks=("no child SA",),
     mismatch="",
     dead=True,
+    connected=False,
     heard=True,
     azure_settled=True,
     attempts=(),
@@ -59,6 +60,8 @@ CASES: list[tuple[str, Down, type, Rung | None]] = [
     ("the home is silent", replace(LONG, heard=False), Wait, None),
     ("a mismatch", replace(LONG, mismatch="the ends refuse each other"), GiveUp, None),
     ("only the probe fails", replace(LONG, dead=False, lacks=("the probe fails",)), Wait, None),
+    ("Azure says that it came up a moment ago", replace(LONG, connected=True), Wait, None),
+    ("Azure says so for hours", replace(LONG, connected=True, since=ago(7200)), Act, Rung.RESET_CONNECTION),
     ("Azure is at work", replace(LONG, azure_settled=False), Wait, None),
     ("a reset of the connection did not help", HOURS, Act, Rung.RESET_GATEWAY),
     ("somebody else works", replace(HOURS, working=("cabin",)), GiveUp, None),
@@ -91,7 +94,7 @@ def test_each_situation(down: Down, kind: type, rung: Rung | None) -> None:
     assert isinstance(found, kind), found
     assert found.reason and (rung is None or (isinstance(found, Act) and found.rung is rung))
     if isinstance(found, Wait):
-        assert 0 < found.seconds <= limits.RESET_GATEWAY_COOL_S
+        assert 0 < found.seconds <= limits.SWEEP_S
 
 
 attempts = st.lists(
@@ -115,6 +118,7 @@ downs = st.builds(
     lacks=st.just(("no child SA",)),
     mismatch=st.sampled_from(["", "", "", "the ends refuse each other"]),
     dead=st.sampled_from([True, True, True, False]),
+    connected=st.sampled_from([False, False, True]),
     heard=st.sampled_from([True, True, True, False]),
     azure_settled=st.sampled_from([True, True, True, False]),
     attempts=attempts,

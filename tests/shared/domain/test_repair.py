@@ -56,6 +56,16 @@ PROVEN = replace(
     agrees_since=ago(700),
 )
 
+UNHEARD_AND_LOST = replace(
+    HEALTHY,
+    dns=dns(NEW),
+    reported_address=None,
+    lacks=("no fresh heartbeat",),
+    probe_ok=False,
+    azure_status="NotConnected",
+)
+UNHEARD_PIN = replace(UNHEARD_AND_LOST, pin=Pin(NEW, ago(700)), agrees_since=ago(300), azure_status="Connected")
+
 CASES: list[tuple[str, Situation, type, Rung | None]] = [
     ("healthy", HEALTHY, Wait, None),
     ("moved and confirmed", MOVED, Act, Rung.PIN),
@@ -75,6 +85,24 @@ CASES: list[tuple[str, Situation, type, Rung | None]] = [
         replace(HEALTHY, dns=dns(NEW), reported_address=None, lacks=("no fresh heartbeat",), probe_ok=False),
         Wait,
         None,
+    ),
+    ("unheard, Azure has lost it, all DNS servers agree", UNHEARD_AND_LOST, Act, Rung.PIN),
+    ("unheard, Azure says nothing", replace(UNHEARD_AND_LOST, azure_status="Unknown"), Wait, None),
+    (
+        "unheard, a cache says otherwise",
+        replace(UNHEARD_AND_LOST, dns=replace(dns(NEW), recursive={"r": (OLD,)})),
+        Wait,
+        None,
+    ),
+    ("unheard, of another home's address", replace(UNHEARD_AND_LOST, taken=frozenset({NEW})), Wait, None),
+    ("unheard, pinning off", replace(UNHEARD_AND_LOST, spec=RepairSpec(pin=False)), Wait, None),
+    ("pinned, unheard, Azure has it", UNHEARD_PIN, Act, Rung.UNPIN),
+    ("pinned a moment ago, unheard, Azure has it", replace(UNHEARD_PIN, pin=Pin(NEW, ago(60))), Wait, None),
+    (
+        "pinned for an hour, unheard",
+        replace(UNHEARD_PIN, pin=Pin(NEW, ago(3700)), azure_status="NotConnected"),
+        Act,
+        Rung.UNPIN,
     ),
     ("never proven", replace(MOVED, known_address=None), Wait, None),
     ("down, same address", replace(HEALTHY, lacks=DOWN, probe_ok=False), Wait, None),
@@ -164,6 +192,10 @@ SITUATIONS = st.builds(
     last_initiate=TIMES,
     taken=st.frozensets(ADDRESSES, max_size=2),
     open_since=TIMES,
+    incident=st.just("I"),
+    azure_status=st.sampled_from([None, "Connected", "NotConnected", "Unknown"]),
+    mismatch=st.sampled_from(["", "", "the ends refuse each other"]),
+    dead=st.booleans(),
 )
 
 
@@ -179,13 +211,15 @@ def test_what_must_hold_in_every_situation(s: Situation) -> None:
         return
     assert s.spec.policy != "observe" or decision.rung is Rung.UNPIN, "what it had done itself is undone, no more"
     if decision.rung is Rung.PIN:
-        assert decision.address == s.reported_address == s.dns.agreed(), "both witnesses"
+        assert decision.address == s.dns.agreed(), "a witness"
+        lost = s.reported_address is None and s.azure_status == "NotConnected" and s.dns.settled_on(decision.address)
+        assert decision.address == s.reported_address or lost, "and another one"
         assert decision.address not in s.taken
         assert s.spec.pin and decision.address != (s.pin.address if s.pin else s.known_address)
         assert s.lacks or not s.probe_ok, "a tunnel that works is left alone"
     else:
-        assert s.pin is not None and s.azure_settled
-    if decision.rung is Rung.UNPIN:
+        assert s.azure_settled and (s.pin is not None or (s.lacks and s.dead and s.known_address))
+    if decision.rung is Rung.UNPIN and s.reported_address is not None:
         assert not s.lacks and s.healthy_since and s.agrees_since
     if decision.rung is Rung.INITIATE and s.last_initiate and s.pin and s.last_initiate >= s.pin.since:
         assert NOW - s.last_initiate >= timedelta(seconds=60), "a tunnel is not bounced again and again"
@@ -194,9 +228,9 @@ def test_what_must_hold_in_every_situation(s: Situation) -> None:
 @given(SITUATIONS, VIEWS)
 @settings(derandomize=True, database=None, deadline=None, max_examples=150)
 def test_dns_alone_moves_nothing(s: Situation, lie: DnsView) -> None:
-    """Without a fresh heartbeat no answer of DNS makes a difference between acting and not."""
-    silent = replace(s, reported_address=None)
+    """With no fresh heartbeat, and Azure not saying that it lost the home, no answer of DNS makes us act."""
+    silent = replace(s, reported_address=None, azure_status="Unknown")
     one, two = decide(silent, NOW), decide(replace(silent, dns=lie), NOW)
     assert not (isinstance(two, Act) and two.rung is Rung.PIN)
-    if s.pin is None:
+    if s.pin is None or NOW - s.pin.since < timedelta(seconds=limits.PIN_UNHEARD_S):
         assert not isinstance(one, Act) and not isinstance(two, Act)

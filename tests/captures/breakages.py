@@ -1,0 +1,296 @@
+"""Breakages of a real tunnel, and what is collected of each: evidence as charon, FRR, DNS and the driver give it.
+
+`collect` breaks one thing in the lab, lets the daemons find out, and returns the contents of a capture's folder. Only
+the ARM bodies are not read from a server: they are rendered from what the gateway's charon and bgpd were really
+configured with, and their connectionStatus is what that charon says. No key is in any of it: charon's log has none at
+the levels that the lab sets, and ARM bodies never had one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import vici
+
+from agent.firewall.contract import Revert
+from agent.firewall.linux.run import run
+from lab.dataplane import ConnectionView, GatewayView
+from lab.net.run import LabNetError
+from lab.net.topology import RESOLVER
+from shared.dns.resolver import DnsResolver
+from shared.domain.arm import ArmKind
+from shared.wire.commands import DesiredTunnel
+from shared.wire.decode import to_plain
+from tests.agent.firewall.linux.world import HOME, VNET, Lab, LinuxBench, in_home, wait_for
+from tests.shared.domain import situations as at
+
+ASN = 64_600
+POLICY: dict[str, Any] = at.SPEC.ipsec.to_arm()
+PEER = "10.0.1.30"
+UNREACHABLE = ("blackhole", "203.0.113.10/32")
+
+
+@dataclass(frozen=True)
+class Azure:
+    """What the gateway's end is really configured with; `psk` None: with the home's."""
+
+    psk: str | None = None
+    policy: dict[str, Any] = field(default_factory=dict)
+    home_asn: int = ASN
+    asn: int = 65_515
+    home_bgp_address: str = "192.168.1.1"
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """`azure` None: there is no connection at all. `home`: changes of the tunnel that the firewall is given. `then`
+    breaks what was up; `seen` says when the daemons have found out. `name`: the name that is looked up."""
+
+    expected: tuple[str, ...]
+    azure: Azure | None = field(default_factory=Azure)
+    home: dict[str, Any] = field(default_factory=dict)
+    then: Callable[[Lab, LinuxBench], None] = lambda lab, bench: None
+    seen: Callable[[Lab, LinuxBench], object] = lambda lab, bench: True
+    within_s: float = 40
+    name: str = "home.homelink.test"
+
+
+def _health(bench: LinuxBench) -> Any:
+    return bench.firewall.health().tunnels[0]
+
+
+def _proven(lab: Lab, bench: LinuxBench) -> bool:
+    health = _health(bench)
+    return health.bgp.state == "Established" and bool(health.bgp.received and health.bgp.sent) and health.probes[0].ok
+
+
+def _bgp_said(words: str) -> Callable[[Lab, LinuxBench], object]:
+    return lambda lab, bench: words in str(_health(bench).bgp.last_error)
+
+
+def _connected(lab: Lab) -> bool:
+    """False, too, where the gateway has no such connection any more."""
+    try:
+        return lab.do(lab.plane.tunnel(HOME)).connected
+    except LabNetError:
+        return False
+
+
+def _without_clamp(lab: Lab, bench: LinuxBench) -> None:
+    wait_for(lambda: _proven(lab, bench), 40)
+    assert in_home(("nft", "delete", "table", "inet", "homelink")).code == 0
+
+
+def _without_neighbour(lab: Lab, bench: LinuxBench) -> None:
+    wait_for(lambda: _proven(lab, bench), 40)
+    bench.configure(f"router bgp {ASN}", f"no neighbor {PEER}")
+
+
+def _other_timers(lab: Lab, bench: LinuxBench) -> None:
+    wait_for(lambda: _proven(lab, bench), 40)
+    bench.configure(f"router bgp {ASN}", f"neighbor {PEER} timers 3 9")
+
+
+def _gone_without_a_word(lab: Lab, bench: LinuxBench) -> None:
+    """Nothing of Azure's reaches the home any more, as in an unplanned failover: charon at home keeps its SA."""
+    wait_for(lambda: _proven(lab, bench), 40)
+    assert in_home(("ip", "route", "add", *UNREACHABLE)).code == 0
+    lab.no_azure()
+
+
+def _reachable_again() -> None:
+    in_home(("ip", "route", "del", *UNREACHABLE))
+
+
+BREAKAGES: dict[str, Breakage] = {
+    "healthy": Breakage((), seen=_proven),
+    "wrong-key": Breakage(("psk-mismatch", "tunnel-down"), Azure(psk="SomebodyElsesKey0123456789")),
+    "wrong-dh-group": Breakage(
+        ("ike-policy-differs", "ike-proposal-mismatch", "tunnel-down"), Azure(policy={"dhGroup": "ECP256"})
+    ),
+    "wrong-esp-cipher": Breakage(
+        ("esp-policy-differs", "esp-proposal-mismatch", "tunnel-down"),
+        Azure(policy={"ipsecEncryption": "AES256", "ipsecIntegrity": "SHA256"}),
+    ),
+    "wrong-pfs-group": Breakage(("pfs-differs",), Azure(policy={"pfsGroup": "PFS2048"}), seen=_proven),
+    "wrong-peer-id": Breakage(("peer-id-differs", "tunnel-down"), home={"peer_id": "203.0.113.99"}),
+    "wrong-home-asn": Breakage(
+        ("home-asn-differs", "asn-mismatch", "bgp-down"), Azure(home_asn=64_999), seen=_bgp_said("Bad Peer AS")
+    ),
+    "wrong-azure-asn": Breakage(
+        ("azure-asn-differs", "asn-mismatch", "bgp-down"), Azure(asn=65_514), seen=_bgp_said("Bad Peer AS")
+    ),
+    "transit-as-peer": Breakage(
+        ("bgp-peer-is-transit", "bgp-peer-address-wrong", "bgp-down"), Azure(home_bgp_address="10.0.1.29"), within_s=5
+    ),
+    "dead-peer": Breakage(("peer-not-responding", "tunnel-down"), None),
+    "half-open": Breakage(("half-open",), then=_gone_without_a_word),
+    "clamp-gone": Breakage(("firewall-drift",), then=_without_clamp),
+    "neighbour-gone": Breakage(("firewall-drift", "bgp-down"), then=_without_neighbour),
+    "other-timers": Breakage(("firewall-drift", "bgp-timers-differ"), then=_other_timers),
+    "no-such-name": Breakage(("fqdn-no-such-name", "fqdn-no-address"), seen=_proven, name="nobody.homelink.test"),
+}
+"""`expected` are codes that must be found, in this order; symptoms of them may stand between."""
+LIVE = ("wrong-key", "wrong-dh-group", "wrong-esp-cipher", "wrong-peer-id", "wrong-home-asn", "dead-peer")
+
+
+def collect(lab: Lab, bench: LinuxBench, breakage: Breakage) -> dict[str, Any]:
+    """File name -> contents (text, or JSON). Leaves the lab as the bench's own `clean` and `no_azure` expect it."""
+    wanted = bench.desired()
+    given = bench.desired(**breakage.home)
+    if breakage.azure is not None:
+        _order(lab, breakage.azure, bench.psk(wanted))
+    logs = {p: p.stat().st_size for p in sorted(lab.net.directory.rglob("charon.log"))}
+    bench.firewall.apply(given, 1, bench.psk(given), Revert(600.0, ()))
+    breakage.then(lab, bench)
+    wait_for(lambda: breakage.seen(lab, bench), breakage.within_s)
+    health = bench.firewall.health()
+    view = lab.do(DnsResolver([RESOLVER]).look(breakage.name))
+    connected = _connected(lab)
+    files = {
+        "expected.json": {"findings": list(breakage.expected), "captured": f"{datetime.now(UTC):%Y-%m-%d}"},
+        "wanted.json": to_plain(wanted),
+        "charon-home.log": _tail(logs, at_home=True),
+        "charon-azure.log": _tail(logs, at_home=False),
+        "vici.json": _vici(lab),
+        "vtysh.json": _vtysh(bench),
+        "health.json": to_plain(health),
+        "diagnose.json": bench.firewall.diagnose(HOME),
+        "arm.json": _arm(breakage.azure or Azure(), connected),
+        "dns.json": to_plain(view),
+    }
+    _reachable_again()
+    return files
+
+
+def _order(lab: Lab, azure: Azure, psk: str) -> None:
+    lab.do(lab.plane.set_gateway(GatewayView("gw", azure.asn, "203.0.113.10", PEER, (VNET,))))
+    connection = ConnectionView(
+        name=HOME,
+        gateway="gw",
+        peer_address="198.51.100.23",
+        psk=azure.psk or psk,
+        mode="ResponderOnly",
+        enable_bgp=True,
+        peer_asn=azure.home_asn,
+        peer_bgp_address=azure.home_bgp_address,
+        static_prefixes=(),
+        policy={**POLICY, **azure.policy},
+        dpd_timeout_s=45,
+    )
+    lab.do(lab.plane.set_connection(connection))
+
+
+def _arm(azure: Azure, connected: bool) -> dict[str, Any]:
+    bodies = at.arm(
+        {
+            ArmKind.GATEWAY: {"bgpSettings": {"asn": azure.asn, "bgpPeeringAddress": PEER}},
+            ArmKind.LOCAL_GATEWAY: {
+                "bgpSettings": {"asn": azure.home_asn, "bgpPeeringAddress": azure.home_bgp_address, "peerWeight": 0}
+            },
+            ArmKind.CONNECTION: {
+                "ipsecPolicies": [{**POLICY, **azure.policy}],
+                "connectionStatus": "Connected" if connected else "NotConnected",
+            },
+        }
+    )
+    return {kind.value: body for kind, body in bodies.items()}
+
+
+def _tail(before: dict[Path, int], at_home: bool) -> str:
+    """What the charons of one side have logged since."""
+    said = []
+    for path, size in before.items():
+        if (path.parent.name == HOME) == at_home:
+            with path.open(encoding="utf-8", errors="replace") as log:
+                log.seek(size)
+                said.append(log.read())
+    return "".join(said)
+
+
+def _vici(lab: Lab) -> dict[str, Any]:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(lab.net.homes[HOME].vici))
+        session = vici.Session(sock)
+        return {"list-sas": _text(list(session.list_sas())), "list-conns": _text(list(session.list_conns()))}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _text(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_text(v) for v in value]
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _vtysh(bench: LinuxBench) -> dict[str, Any]:
+    """By command, as bgpd answered: documents, or the text where it is none."""
+    shows = [f"show bgp neighbors {PEER} json", "show bgp summary json"]
+    shows += [f"show bgp ipv4 unicast neighbors {PEER} {what} json" for what in ("advertised-routes", "routes")]
+    return {show: _json(run((*bench.vtysh, "-d", "bgpd", "-c", show)).out) for show in shows}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def situation_of(files: dict[str, Any]) -> Any:
+    """The Situation that a capture tells of, for `findings`."""
+    from dataclasses import replace
+
+    from shared.domain import home_evidence, parse
+    from shared.domain.conditions import Link
+    from shared.domain.dns import DnsView
+    from shared.wire.decode import from_plain
+    from shared.wire.reports import TunnelHealth
+    from tests.examples import CONNECTION, changed
+
+    wanted = from_plain(DesiredTunnel, files["wanted.json"])
+    health = from_plain(TunnelHealth, files["health.json"]["tunnels"][0])
+    raw = files["dns.json"]
+    answers = {
+        kind: {server: None if a is None else tuple(a) for server, a in raw[kind].items()}
+        for kind in ("authoritative", "recursive")
+    }
+    view = DnsView(raw["name"], answers["authoritative"], answers["recursive"], raw["ttl_s"], raw["note"])
+    bodies = {ArmKind(kind): body for kind, body in files["arm.json"].items()}
+    spec = parse.connection(changed(CONNECTION, "spec.home.asn", ASN)).spec
+    evidence = home_evidence.read(files["diagnose.json"], at.NOW)
+    status = bodies[ArmKind.CONNECTION]["properties"]["connectionStatus"]
+    mine = {k: v for k, v in bodies.items() if k in (ArmKind.LOCAL_GATEWAY, ArmKind.CONNECTION)}
+    link = Link(
+        resources=mine,
+        desired=wanted,
+        trouble="",
+        agent_known=True,
+        health=health,
+        heartbeat_age_s=1.0,
+        pin=None,
+        fqdn=view.name,
+        resolved=view.agreed(),
+        reported_address=at.HOME,
+        spec=spec,
+        dns=view,
+        wan_address=files["health.json"]["firewall"]["wan_address"],
+    )
+    ends = replace(
+        at.FINE.ends,
+        spec=spec.model_copy(update={"fqdn": view.name}),
+        desired=wanted,
+        resources=bodies,
+        health=health,
+        evidence=evidence,
+        home_address=view.agreed(),
+    )
+    firewall = replace(at.REPORT, tunnels=(health,))
+    return replace(at.FINE, link=link, ends=ends, report=firewall, azure_status=status, known_address=at.HOME)
