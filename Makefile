@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check histories mutants bench clients clean distclean
+.PHONY: help setup demo test capture check histories mutants bench clients clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: setup ## a home joins a simulated Azure over a real tunnel, loses its addr
 
 test: setup ## all tests, each run in a sandbox of its own
 	@scripts/test
+
+capture: setup ## make the evidence in tests/captures anew, on the real daemons (ONLY=name for one)
+	@scripts/capture $(ONLY)
 
 check: setup ## style, types and import contracts
 	@$(PYTHON) -m ruff check .

@@ -70,7 +70,7 @@ def load(path: Path) -> Config:
     errors: list[str] = []
     timing, firewall = _table(raw, "timing", errors), _table(raw, "firewall", errors)
     linux, pfsense = _table(firewall, "linux", errors), _table(firewall, "pfsense", errors)
-    driver = _text(firewall, "driver", "linux", errors)
+    driver = _text(firewall, "driver", "linux", errors, "firewall.")
     if driver not in DRIVERS:
         errors.append(f"firewall.driver: {driver!r} is not one of {list(DRIVERS)}")
     _unknown(raw, {"state", "ca", "timing", "firewall"}, "", errors)
@@ -113,7 +113,9 @@ def _linux(raw: dict[str, Any], errors: list[str]) -> LinuxSettings:
     if link not in ("tun", "xfrm"):
         errors.append('firewall.linux.link: expected "tun" or "xfrm"')
         link = d.link
-    texts = {k: _text(raw, k, getattr(d, k), errors) for k in ("vici", "device", "wan", "lan_address")}
+    texts = {
+        k: _text(raw, k, getattr(d, k), errors, "firewall.linux.") for k in ("vici", "device", "wan", "lan_address")
+    }
     if not texts["wan"]:
         errors.append("firewall.linux.wan: missing; the name of the interface towards the internet")
     try:
@@ -127,33 +129,60 @@ def _pfsense(raw: dict[str, Any], errors: list[str]) -> PfSenseSettings:
     prefix = "firewall.pfsense."
     known = {"url", "ca", "fingerprint", "api_key_file", "user", "password_file", "wan", "merge_bgp"}
     _unknown(raw, known, prefix, errors)
-    texts = {k: _text(raw, k, "", errors) for k in known - {"merge_bgp"}}
+    texts = {k: _text(raw, k, "", errors, prefix) for k in sorted(known - {"merge_bgp"})}
     merge = raw.get("merge_bgp", False)
     if not isinstance(merge, bool):
         errors.append(f"{prefix}merge_bgp: expected true or false")
-    url = texts["url"].rstrip("/")
-    parts = urlsplit(url)
-    if url and not (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost"))
-    ):
-        errors.append(f"{prefix}url: expected https://, because the credential makes its holder root on the firewall")
+    url, ca = texts["url"].rstrip("/"), texts["ca"]
+    remote = [k for k in ("api_key_file", "user", "password_file", "ca", "fingerprint") if texts[k]]
+    if url and not _is_safe(url):
+        errors.append(
+            f"{prefix}url: expected https:// and the firewall's address, as in https://192.168.1.1: whoever reads the"
+            " credential is root on the firewall"
+        )
+    if not url and remote:
+        errors.append(
+            f"{prefix}url: missing, although {', '.join(remote)} is given: https:// and the firewall's address in the"
+            " LAN; where the agent runs on the firewall itself leave all of them out"
+        )
     if url and not texts["api_key_file"] and not texts["user"]:
         errors.append(f"{prefix}api_key_file: missing (REST API package); or `user` and `password_file` (XML-RPC)")
+    if bool(texts["user"]) != bool(texts["password_file"]):
+        errors.append(f"{prefix}user, password_file: one does not work without the other: give both or neither")
     fingerprint = texts["fingerprint"].replace(":", "").lower()
     if fingerprint and not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
         errors.append(f"{prefix}fingerprint: expected the SHA-256 of the certificate, 64 hexadecimal digits")
-    if bool(texts["user"]) != bool(texts["password_file"]):
-        errors.append(f"{prefix}user, password_file: one does not work without the other")
+    if fingerprint and ca:
+        errors.append(f"{prefix}ca, fingerprint: only one of them can count: remove the other")
+    if ca and not Path(ca).is_file():
+        errors.append(
+            f"{prefix}ca: {ca} is no file: expected the PEM of the root that signed the firewall's certificate"
+        )
+    wan = texts["wan"] or "wan"
+    if not re.fullmatch(r"wan|lan|opt[0-9]+", wan):
+        errors.append(f"{prefix}wan: {wan!r} is no interface: expected pfSense's own name, wan, lan or optN")
     return PfSenseSettings(
         url=url,
-        ca=texts["ca"] or None,
+        ca=ca or None,
         fingerprint=fingerprint or None,
         api_key=_secret(texts["api_key_file"], f"{prefix}api_key_file", errors),
         user=texts["user"],
         password=_secret(texts["password_file"], f"{prefix}password_file", errors),
-        wan=texts["wan"] or "wan",
+        wan=wan,
         merge_bgp=merge is True,
     )
+
+
+def _is_safe(url: str) -> bool:
+    """HTTPS, or HTTP that does not leave this host; and nothing behind the address."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname  # a port that is none raises
+    except ValueError:
+        return False
+    plain = parts.scheme == "http" and host in ("127.0.0.1", "localhost")
+    bare = host and not parts.username and url.partition("//")[2] == parts.netloc and port != 0
+    return bool(bare) and (parts.scheme == "https" or plain)
 
 
 def _secret(name: str, setting: str, errors: list[str]) -> str:
@@ -165,10 +194,10 @@ def _secret(name: str, setting: str, errors: list[str]) -> str:
             errors.append(f"{setting}: {name} can be read by others: chmod 600 {name}")
         text = Path(name).read_text().strip()
     except (OSError, UnicodeDecodeError) as e:
-        errors.append(f"{setting}: {name} cannot be read ({type(e).__name__})")
+        errors.append(f"{setting}: {name} cannot be read ({type(e).__name__}): a text file of the agent's own user")
         return ""
     if not text:
-        errors.append(f"{setting}: {name} is empty")
+        errors.append(f"{setting}: {name} is empty: put the credential into it")
     return text
 
 
@@ -180,13 +209,14 @@ def _table(raw: dict[str, Any], key: str, errors: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _text(raw: dict[str, Any], key: str, default: str, errors: list[str]) -> str:
+def _text(raw: dict[str, Any], key: str, default: str, errors: list[str], prefix: str = "") -> str:
     value = raw.get(key, default)
     if isinstance(value, str):
         return value
-    errors.append(f"{key}: expected text")
+    errors.append(f"{prefix}{key}: expected text")
     return default
 
 
 def _unknown(raw: dict[str, Any], known: set[str], prefix: str, errors: list[str]) -> None:
-    errors += [f"{prefix}{name}: not a setting" for name in sorted(set(raw) - known)]
+    said = f"not a setting; there are {', '.join(sorted(known))}"
+    errors += [f"{prefix}{name}: {said}" for name in sorted(set(raw) - known)]

@@ -103,6 +103,14 @@ OPERATIONS = (
         None,
         (404, 422),
     ),
+    Operation(
+        "get",
+        "/connections/{name}/incidents/{incident}",
+        "One of its Incidents, with everything that was known and done",
+        {200: schemas.IncidentRecord},
+        None,
+        (404, 422),
+    ),
     Operation("get", "/gateways/{name}/events", "Its Events", {200: schemas.Events}, None, (404, 422), _EVENTS),
     Operation("get", "/connections/{name}/events", "Its Events", {200: schemas.Events}, None, (404, 422), _EVENTS),
     Operation(

@@ -116,6 +116,12 @@ class Incidents(Model):
     items: tuple[Incident, ...]
 
 
+class IncidentRecord(Incident):
+    """`record` is in order: lines whose `what` is decision, event or act, each with its `at`."""
+
+    record: tuple[dict[str, Any], ...]
+
+
 class Event(Model):
     """`connection` is null for what concerns the Gateway itself."""
 

@@ -137,6 +137,14 @@ async def get_incidents(req: func.HttpRequest) -> func.HttpResponse:
     return answer({"items": [i.model_dump(mode="json", by_alias=True) for i in found]})
 
 
+@blueprint.route("connections/{name}/incidents/{incident}", methods=["GET"], auth_level=KEY)
+@guarded
+async def get_incident(req: func.HttpRequest) -> func.HttpResponse:
+    """The whole story as one document: every witness, decision, ARM call and command."""
+    row, record = await app().specs.incident(name_of(req), req.route_params["incident"])
+    return answer({**row.model_dump(mode="json", by_alias=True), "record": record})
+
+
 @blueprint.route("connections/{name}/psk", methods=["PUT"], auth_level=KEY)
 @blueprint.queue_output("wake", "reconcile", "AzureWebJobsStorage")
 @guarded

@@ -54,29 +54,20 @@ class Joined:
     ready_s: float = 0.0
     pings: dict[str, bool] = field(default_factory=dict)
 
-    @property
-    def ping(self) -> bool:
-        """True only when both directions worked."""
-        return bool(self.pings) and all(self.pings.values())
-
 
 @dataclass
 class Recovered:
-    """Seconds count from the address change. `detected_s`: the Incident was opened; `recovered_s`: proof was seen."""
+    """Seconds count from the address change. `detected_s`: the Incident was opened; `recovered_s`: proof was seen;
+    `unpinned_s`: it was closed."""
 
-    address_changed_at: str
-    broken: bool = False
+    home: str
+    changed_at: datetime
     detected_s: float = 0.0
     pinned_s: float = 0.0
     recovered_s: float = 0.0
     first_ping_s: float = 0.0
     unpinned_s: float = 0.0
-    pings: dict[str, bool] = field(default_factory=dict)
     timeline: list[dict[str, str]] = field(default_factory=list)
-
-    @property
-    def ping(self) -> bool:
-        return bool(self.pings) and all(self.pings.values())
 
 
 async def pings(world: World, home: str = HOME, gateway: str = GATEWAY) -> dict[str, bool]:
@@ -174,50 +165,55 @@ def pinging(world: World, home: str, gateway: str = GATEWAY) -> AbstractAsyncCon
 async def lose_address(
     world: World, tell: Tell, new: str = SECOND_ADDRESS, *, home: str = HOME, within: float = 150
 ) -> Recovered:
-    """The ISP gives a home another address; watches Homelink notice, act, verify, and tidy up."""
-    at = datetime.now().astimezone()
-    began = time.monotonic()
+    """The ISP gives a home another address; watches Homelink notice, act and verify. Raises LabNetError where the
+    tunnel survives that, because then there is nothing to repair."""
+    result = Recovered(home, datetime.now().astimezone())
     await world.network.change_public_address(new, home)
-    tell(f"the ISP gives {home} another address: {new}")
-    result = Recovered(address_changed_at=at.isoformat())
-    result.broken = not any((await pings(world, home)).values())
-    if not result.broken:
-        raise LabNetError("the tunnel survived the address change, so there is nothing to show")
-    tell("the tunnel is dead: no ping goes through")
-    seen = 0
+    tell(f"{home}: the ISP gives it another address: {new}")
+    if any((await pings(world, home)).values()):
+        raise LabNetError(f"the tunnel of {home} survived the address change, so there is nothing to show")
+    tell(f"{home}: the tunnel is dead, no ping goes through")
 
-    async def closed() -> bool:
-        nonlocal seen
+    async def recovered() -> bool:
         if not result.first_ping_s and (await pings(world, home))["vm -> lan"]:
-            result.first_ping_s = time.monotonic() - began
-            tell("first ping through the new tunnel")
-        found = (await world.api.call("GET", f"connections/{home}/incidents"))["items"]
-        if not found:
-            return False
-        incident = found[0]
-        if not result.detected_s:
-            result.detected_s = _since(incident["opened"], at)
-        for entry in incident["timeline"][seen:]:
-            tell(f"Homelink: {entry['what']}")
-            if entry["what"].startswith("pin:"):
-                result.pinned_s = _since(entry["at"], at)
-        seen = len(incident["timeline"])
-        result.timeline = incident["timeline"]
-        if incident["verified"] and not result.recovered_s:
-            result.recovered_s = _since(incident["verified"], at)
-            tell("recovery verified: SA, BGP, prefixes both ways, probe")
-        if incident["closed"]:
-            result.unpinned_s = _since(incident["closed"], at)
-            tell("the local network gateway names the FQDN again; the Incident is closed")
-        return bool(incident["closed"])
+            result.first_ping_s = (datetime.now().astimezone() - result.changed_at).total_seconds()
+            tell(f"{home}: first ping through the new tunnel")
+        await _look(world, tell, result)
+        return result.recovered_s > 0 and result.first_ping_s > 0
 
-    await eventually("the incident being closed", closed, within=within, every=0.3)
-    result.pings = await pings(world, home)
+    await eventually(f"the recovery of {home} being verified", recovered, within=within, every=0.3)
+    tell(f"{home}: recovery verified: SA, BGP, prefixes both ways, probe")
     return result
 
 
-def _since(moment: str, start: datetime) -> float:
-    return (datetime.fromisoformat(moment) - start).total_seconds()
+async def end_pin(world: World, tell: Tell, result: Recovered, within: float = 120) -> None:
+    """Watches Homelink tidy up after `lose_address`, and adds that to its result."""
+
+    async def closed() -> bool:
+        await _look(world, tell, result)
+        return result.unpinned_s > 0
+
+    await eventually(f"the incident of {result.home} being closed", closed, within=within, every=0.3)
+    tell(f"{result.home}: the local network gateway names the FQDN again; the Incident is closed")
+
+
+async def _look(world: World, tell: Tell, result: Recovered) -> None:
+    """What the home's Incident says by now."""
+    found = (await world.api.call("GET", f"connections/{result.home}/incidents"))["items"]
+    if not found:
+        return
+    incident = found[0]
+
+    def since(moment: str | None) -> float:
+        return (datetime.fromisoformat(moment) - result.changed_at).total_seconds() if moment else 0.0
+
+    for entry in incident["timeline"][len(result.timeline) :]:
+        tell(f"{result.home}: Homelink: {entry['what']}")
+        if entry["what"].startswith("pin:"):
+            result.pinned_s = since(entry["at"])
+    result.timeline = incident["timeline"]
+    result.detected_s = since(incident["opened"])
+    result.recovered_s, result.unpinned_s = since(incident["verified"]), since(incident["closed"])
 
 
 def logs_folder(name: str) -> Path:

@@ -29,7 +29,7 @@ packets that count."""
 
 def percentiles(values: Iterable[float | None]) -> dict[str, float]:
     """By nearest rank, to a tenth; what did not happen within LIMIT_S counts as LIMIT_S."""
-    ordered = sorted(v or 0.0 for v in values)
+    ordered = sorted(LIMIT_S if v is None else v for v in values)
     return {f"p{p}": round(ordered[math.ceil(len(ordered) * p / 100) - 1], 1) for p in (50, 95, 99)}
 
 

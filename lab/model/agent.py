@@ -90,8 +90,9 @@ class Access(Protocol):
 class Internet:
     """The Http of an agent: the control planes by their host names, and the storage queue of each.
 
-    An access that goes away in the middle of a request takes its answer along. A connection is kept between requests,
-    and does not outlive the NAT mapping that it was made by: its next request fails at once (measured in the lab).
+    An access that goes away in the middle of a request takes its answer along. The connection to a control plane is
+    kept between heartbeats, and does not outlive the NAT mapping that it was made by: its next request fails at once
+    (measured in the lab; a storage queue is asked too seldom for its connection to be kept).
     """
 
     access: Access
@@ -117,11 +118,12 @@ class Internet:
             await asyncio.sleep(CONNECT_TIMEOUT_S)
             raise Unreachable(f"{where}: no answer within {CONNECT_TIMEOUT_S:.0f} s")
         await asyncio.sleep(self.latency())
-        if self._kept.pop(where, self.access.line) != self.access.line:
-            raise Unreachable(f"{where}: Connection reset by peer")
         if queue is not None:
             reply = _queue(queue, method, parts.path, parts.query)
         elif host is not None:
+            if self._kept.pop(where, self.access.line) != self.access.line:
+                raise Unreachable(f"{where}: Connection reset by peer")
+            self._kept[where] = self.access.line
             try:
                 status, _, content = await host.http(method, url, headers, body, source)
             except Gone:
@@ -130,7 +132,6 @@ class Internet:
         if self.access.address != source:
             await asyncio.sleep(READ_TIMEOUT_S)
             raise Unreachable(f"{where}: no answer within {READ_TIMEOUT_S:.0f} s")
-        self._kept[where] = self.access.line
         return reply
 
 

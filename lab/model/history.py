@@ -7,6 +7,7 @@ and must come right within `BOUND_S`.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
@@ -167,7 +168,7 @@ def _failover(chance: Random, _home: str) -> dict[str, Any]:
     return {"planned": planned, "seconds": round(chance.uniform(10, 15) if planned else chance.uniform(60, 180), 1)}
 
 
-_ARGUMENTS = {
+_ARGUMENTS: dict[str, Callable[[Random, str], dict[str, Any]]] = {
     "move": lambda c, h: {"home": h, "address": _address(c), "outage_s": c.choice([0.0, 15.0, 60.0])},
     "reconnect": lambda c, h: {"home": h, "outage_s": c.choice([5.0, 30.0, 120.0])},
     "offline": lambda c, h: {"home": h, "seconds": c.choice([400.0, 900.0])},

@@ -23,15 +23,14 @@ SETTLE_S = 65.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """`violations` begin with the number of the invariant; `took_s` is virtual, from the end of the faults on. `struck`
-    and `calls` are the Injector's."""
+    """`violations` begin with the number of the invariant; `took_s` is virtual, from the end of the faults on. `calls`
+    are the Injector's."""
 
     violations: tuple[str, ...]
     events: int
     faults: int
     took_s: float
     log: str
-    struck: tuple[tuple[str, str, str, bool], ...] = ()
     calls: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -85,10 +84,10 @@ async def _play(history: History, frozen: bytes) -> Outcome:
     if lacks:
         world.watch.violate(1, f"after {BOUND_S:.0f} s without faults: {'; '.join(lacks)}")
     judge.end(world)
-    watch, struck = world.watch, tuple(world.injector.done)
-    faults = len(history.events) + len(struck)
+    watch = world.watch
+    faults = len(history.events) + len(world.injector.done)
     calls = tuple(world.injector.calls)
-    return Outcome(tuple(watch.violations), len(watch.events), faults, took, watch.text(), struck, calls)
+    return Outcome(tuple(watch.violations), len(watch.events), faults, took, watch.text(), calls)
 
 
 async def _converge(world: World, until: float, person: float) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from lab.model.history import Event, History
-from lab.model.play import play
+from lab.model.play import Outcome, play
 
 HOME = "home"
 CONFIRM_FAILS = {"kind": "error", "where": HOME, "call": "firewall.confirm", "skip": 0, "after": False}
@@ -80,6 +80,9 @@ class Point:
         scenario = SCENARIOS[self.scenario]
         return replace(scenario, events=(Event(0.0, "strike", {**death, "times": 1, "seconds": 0.0}), *scenario.events))
 
+    def happened(self, outcome: Outcome) -> bool:
+        return f" {self.call} kill {'after' if self.after else 'before'}\n" in outcome.log
+
     def __str__(self) -> str:
         return f"{self.scenario}: {self.where} dies {'after' if self.after else 'before'} {self.call} no. {self.nth}"
 
@@ -97,12 +100,15 @@ def everything() -> list[tuple[str, str]]:
     return sorted({found for scenario in SCENARIOS for found in calls(scenario)})
 
 
-def point(where: str, call: str, after: bool) -> Point:
-    """In the first scenario that makes this call; which time of it differs from call to call, but is fixed.
-    StopIteration if none does."""
+def death(where: str, call: str, after: bool) -> tuple[Point, Outcome]:
+    """One that happened, in the first scenario that makes this call; which time of it differs from call to call, but is
+    fixed. A call that fails has no effect to die after: then it is the next one. StopIteration if there is none."""
     scenario = next(s for s in SCENARIOS if (where, call) in calls(s))
     count = calls(scenario).count((where, call))
-    return Point(scenario, where, call, zlib.crc32(f"{call} {after}".encode()) % count, after)
+    first = zlib.crc32(f"{call} {after}".encode())
+    points = (Point(scenario, where, call, (first + n) % count, after) for n in range(count))
+    played = ((point, play(point.history())) for point in points)
+    return next((point, outcome) for point, outcome in played if point.happened(outcome))
 
 
 def sweep(most: int) -> Iterator[Point]:

@@ -38,13 +38,14 @@ async def pinging(namespace: str, address: str, log: Path) -> AsyncIterator[Ping
             return not ping.running
 
         await until(f"the ping to {address} ending", ended, within=5)
-        result.sent, result.lost = _count(log.read_text())
+        result.sent, result.lost = _count(log)
     finally:
         await ping.stop()
 
 
-def _count(text: str) -> tuple[int, int]:
+def _count(log: Path) -> tuple[int, int]:
     """How many of ping's requests count, and how many of these have no answer."""
+    text = log.read_text()
     (transmitted,) = map(int, re.findall(r"(\d+) packets transmitted", text))
     sent = max(0, transmitted - round(1 / EVERY_S))
     return sent, len(set(range(1, sent + 1)) - {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", text)})

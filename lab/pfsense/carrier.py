@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.net.charon import TUN, Charon, vici_path
+from vici.exception import CommandException
+
+from lab.net.charon import TUN, Charon, plain, vici_path
 from lab.net.frr import Frr
 from lab.net.run import LabNetError, add_namespace, drop_namespace, inside, ip, nft, run
 from lab.pfsense import frrconf, swanctl
-from lab.pfsense.daemons import Interface
+from lab.pfsense.daemons import Attempt, Interface
 
 REQID_BASE = 5000
 _INTO_TUNNEL, _OUT_OF_TUNNEL = 100, 101
@@ -228,11 +230,22 @@ class NetCarrier:
         name = connection.partition("_")[0]
         return next((t.charon for t in self._tunnels.values() if t.connection == name), None)
 
-    async def initiate(self, child: str, timeout_s: float) -> str | None:
+    async def initiate(self, child: str, timeout_s: float) -> Attempt:
         charon = self._of(child)
-        return (
-            f"CHILD_SA config '{child}' not found" if charon is None else await charon.initiate(child, within=timeout_s)
-        )
+        if charon is None:
+            return Attempt((), f"CHILD_SA config '{child}' not found")
+        said: list[str] = []
+
+        def use(session: Any) -> str | None:
+            request = {"child": child, "timeout": str(int(timeout_s * 1000)), "loglevel": "1"}
+            try:
+                said.extend(f"[{m['group']}] {m['msg']}" for m in map(plain, session.initiate(request)))
+            except CommandException as error:
+                return str(error)
+            return None
+
+        failure = await charon.call(use)
+        return Attempt(tuple(said), failure)
 
     async def terminate(self, ike: str) -> int:
         charon = self._of(ike)

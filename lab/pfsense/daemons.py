@@ -35,6 +35,14 @@ class Interface:
     made: int = 0
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """An initiation: what charon logged meanwhile, as `swanctl` prints it, and why it failed (None: it did not)."""
+
+    said: tuple[str, ...]
+    failure: str | None
+
+
 class Carrier(Protocol):
     """Carries out what the kernel was told. Errors are texts, as charon and FRR give them."""
 
@@ -45,7 +53,7 @@ class Carrier(Protocol):
     async def no_vti(self, name: str) -> None: ...
     async def load(self, swanctl: str, settings: str) -> None: ...
     async def stop_ike(self) -> None: ...
-    async def initiate(self, child: str, timeout_s: float) -> str | None: ...
+    async def initiate(self, child: str, timeout_s: float) -> Attempt: ...
     async def terminate(self, ike: str) -> int: ...
     async def sas(self) -> list[dict[str, Any]]:
         """As the C module's list: dashes in names, `con-id`, `child-sas` a list."""
@@ -131,12 +139,9 @@ class Daemons:
             return await self._strongswanrc(["reload"])
         if "--initiate" in args or "-i" in args:
             child = value.get("--child") or value.get("-c") or value.get("--ike") or value.get("-i", "")
-            failure = await self.carrier.initiate(child, float(value.get("--timeout", "5") or 5))
-            return (
-                answer("initiate completed successfully")
-                if failure is None
-                else answer(f"initiate failed: {failure}", 1)
-            )
+            tried = await self.carrier.initiate(child, float(value.get("--timeout", "5") or 5))
+            end = "completed successfully" if tried.failure is None else f"failed: {tried.failure}"
+            return answer("\n".join([*tried.said, f"initiate {end}"]), 0 if tried.failure is None else 1)
         if "--terminate" in args or "-t" in args:
             ended = await self.carrier.terminate(value.get("--ike") or value.get("--child") or value.get("-i", ""))
             return (

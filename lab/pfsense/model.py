@@ -14,9 +14,10 @@ from itertools import pairwise
 from typing import Any
 
 from lab.pfsense import swanctl
-from lab.pfsense.daemons import Interface
+from lab.pfsense.daemons import Attempt, Interface
 
 NO_ANSWER = "CHILD_SA '{}' not established after {:.0f}ms"
+NO_ANSWER_YET = "[IKE] retransmit 1 of request with message ID 0"
 
 
 @dataclass
@@ -29,10 +30,12 @@ class _Sa:
 
 
 class Model:
-    """`answers`: addresses of peers, of tunnels and of BGP alike. `offers`: what a BGP neighbour announces."""
+    """`answers`: addresses of peers, of tunnels and of BGP alike. `refuses`: peers and the error that they notify.
+    `offers`: what a BGP neighbour announces."""
 
     def __init__(self) -> None:
         self.answers: set[str] = set()
+        self.refuses: dict[str, str] = {}
         self.offers: dict[str, tuple[str, ...]] = {}
         self.conns: dict[str, swanctl.Section] = {}
         self.up: dict[str, _Sa] = {}
@@ -58,19 +61,24 @@ class Model:
     async def stop_ike(self) -> None:
         self.conns, self.up, self._trying = {}, {}, set()
 
-    async def initiate(self, child: str, timeout_s: float) -> str | None:
+    async def initiate(self, child: str, timeout_s: float) -> Attempt:
         name = child.partition("_")[0]
         conn = self.conns.get(name)
         if conn is None:
-            return f"CHILD_SA config '{child}' not found"
-        if conn["remote_addrs"] not in self.answers:
-            return NO_ANSWER.format(child, timeout_s * 1000)
+            return Attempt((), f"CHILD_SA config '{child}' not found")
+        peer = conn["remote_addrs"]
+        said = (f"[IKE] initiating IKE_SA {name}[{self._numbers + 1}] to {peer}",)
+        if peer in self.refuses:
+            refusal = f"[IKE] received {self.refuses[peer]} notify error"
+            return Attempt((*said, refusal), f"establishing CHILD_SA '{child}' failed")
+        if peer not in self.answers:
+            return Attempt((*said, NO_ANSWER_YET), NO_ANSWER.format(child, timeout_s * 1000))
         if name not in self.up:
             self._numbers += 1
             reqid = int(next(iter(conn["children"].values())).get("reqid", 0))
             self._trying.discard(name)
             self.up[name] = _Sa(self._numbers, conn["remote_addrs"], conn["local_addrs"], reqid)
-        return None
+        return Attempt((*said, f"[IKE] CHILD_SA {child}{{{self.up[name].number}}} established"), None)
 
     async def terminate(self, ike: str) -> int:
         name = ike.partition("_")[0]

@@ -17,7 +17,7 @@ from shared.wire.commands import Apply, Body, DesiredTunnel, Kind, SecretRef, Ta
 from shared.wire.decode import to_plain
 from shared.wire.reports import TunnelHealth
 
-from . import transitions
+from . import record, transitions
 from .agents import COMMAND
 from .commands import Commands
 from .observe import AgentSeen
@@ -105,8 +105,9 @@ class HomeHalf:
         probed = conditions.probe_ok(self.desired, self.health)
         reported = self.agent.source if self.agent.fresh else None
         self._note_proof(lacks, probed, reported)
-        decision = repair.decide(self._situation(lacks, probed, reported), self.now)
-        self._tell(decision, lacks, reported)
+        situation = self._situation(lacks, probed, reported)
+        decision = repair.decide(situation, self.now)
+        self._tell(situation, decision)
         match decision:
             case Act(Rung.PIN, _, address):
                 self._set(pin=PinRow(address=str(address), since=self.now), healthy_since=None, agrees_since=None)
@@ -267,9 +268,9 @@ class HomeHalf:
         agree = link.pin is not None and self.dns.settled_on(reported or link.pin.address)
         self._set(agrees_since=(self.link.agrees_since or self.now) if agree else None)
 
-    def _tell(self, decision: Decision, lacks: tuple[str, ...], reported: str | None) -> None:
-        """Opens, continues, and closes the Incident."""
-        link = self.link
+    def _tell(self, situation: repair.Situation, decision: Decision) -> None:
+        """Opens, continues, and closes the Incident, and records what was known and decided."""
+        link, lacks, reported = self.link, situation.lacks, situation.reported_address
         incident = self.unit.incidents.get(link.incident or "")
         moved = reported is not None and link.known_address is not None and reported != link.known_address
         if incident is None:
@@ -277,6 +278,7 @@ class HomeHalf:
                 return
             finding = "home-address-changed" if moved else "tunnel-down"
             incident = IncidentRow(id=self.services.ulid(), connection=self.name, finding=finding, opened=self.now)
+        told = len(incident.timeline)
         what = f"{decision.rung}: {decision.reason}" if isinstance(decision, Act) else decision.reason
         if decision is not repair.STEADY and (not incident.timeline or incident.timeline[-1].what != what):
             entry = IncidentEntry(at=self.now, what=what)
@@ -289,6 +291,12 @@ class HomeHalf:
             incident = incident.model_copy(update={"closed": self.now})
         self.unit.incidents[incident.id] = incident
         self._set(incident=None if done else incident.id)
+        made = record.entry(situation, decision, self.now)
+        if done or record.due(made, link.recorded, len(incident.timeline) != told):
+            self.unit.records.setdefault(self.name, []).append(
+                record.write(self.services, self.name, incident.id, made)
+            )
+            self._set(recorded=self.now)
 
     def _due(self, issued: datetime | None) -> bool:
         return issued is None or self.now - issued >= timedelta(seconds=limits.APPLY_AGAIN_S)

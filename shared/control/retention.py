@@ -24,6 +24,7 @@ from . import lease
 from .agents import AGENT, COMMAND, TOKENS, AgentRow, Agents, TokenRow, key_name, queue_of
 from .alerts import REFUSED
 from .events import EVENT
+from .record import RECORD
 from .saving import chunks
 from .services import AGENTS, ALERTS, AUDIT, NAMES, UNITS, Services
 from .unit import ALERT, CLOSED
@@ -91,6 +92,8 @@ class _Run:
         closed.sort(key=lambda r: _time(r, "closed"), reverse=True)
         old = [r for n, r in enumerate(closed) if n >= limits.INCIDENTS_KEPT or _time(r, "closed") < before]
         await self._delete("incidents", old)
+        records = await store.query(UNITS, unit, RECORD, limit=self._share)
+        await self._delete("records", [r for r in records if _time(r, "at") < before])
         repeats = self._now - timedelta(seconds=limits.ALERT_REPEATS_S)
         marks = await store.query(UNITS, unit, ALERT)
         await self._delete("alert marks", [r for r in marks if _time(r, "at") < repeats])
@@ -180,6 +183,7 @@ _TABLES = {
     "tokens": NAMES,
     "audit": AUDIT,
     "alert marks": UNITS,
+    "records": UNITS,
     "refused alerts": ALERTS,
 }
 

@@ -46,7 +46,7 @@ def chunks(writes: list[Write]) -> Iterator[list[Write]]:
 def _changed(unit: Unit, scribe: Scribe) -> Iterator[Group]:
     for name, link in sorted(unit.links.items()):
         old = unit.stored_links.get(name)
-        writes = _incident_writes(unit, scribe, name)
+        writes = [*_incident_writes(unit, scribe, name), *unit.records.get(name, ())]
         if link != old and old is not None:
             writes += [scribe.write(t, name) for t in transitions.of_link(old, link)]
         if link != old:
@@ -88,6 +88,7 @@ def _note_stored(unit: Unit, connection: str | None) -> None:
         unit.stored_state = unit.state
         return
     unit.stored_links[connection] = unit.links[connection]
+    unit.records.pop(connection, None)
     unit.stored_incidents |= {i.id: i for i in _of(unit.incidents.values(), connection)}
 
 

@@ -15,9 +15,9 @@ from shared.domain.conditions import Condition
 from shared.domain.problem import InvalidInput, Problem
 from shared.domain.spec import ConnectionDocument, ConnectionSpec, GatewayDocument, GatewaySpec
 from shared.errors import NotFound, Precondition, Refused, RowExists
-from shared.seams import Write, WriteKind
+from shared.seams import Json, Write, WriteKind
 
-from . import events
+from . import events, record
 from .agents import SERVED
 from .audit import Audit
 from .events import Asked, Page, Reason, Scribe, Told
@@ -211,6 +211,15 @@ class Specs:
         mine = [i for i in unit.incidents.values() if i.connection == name]
         mine += [IncidentRow.model_validate(r.data) for r in rows]
         return sorted(mine, key=lambda i: i.id, reverse=True)
+
+    async def incident(self, name: str, incident_id: str) -> tuple[IncidentRow, list[Json]]:
+        """One Incident, with everything that was known and done, in order. Raises NotFound."""
+        row = next((i for i in await self.incidents(name) if i.id == incident_id), None)
+        if row is None:
+            raise NotFound(f"Connection {name} has no Incident {incident_id}")
+        unit = await self.unit_of(name)
+        window = record.Window.of(row.opened, row.closed, self._s.now())
+        return row, await record.timeline(self._s, unit.name, name, row.id, window)
 
     async def gateway_events(self, name: str, asked: Asked) -> Page:
         """Of the Gateway and of all its Connections. Raises NotFound without a Gateway and anything left of one."""

@@ -11,7 +11,7 @@ from shared.domain.arm import ArmKind, ArmRef
 from shared.errors import ArmBusy, ArmRejected, HomelinkError, StoreConflict, TemporaryError
 from shared.seams import Write, WriteKind
 
-from . import observe, saving, transitions
+from . import observe, record, saving, transitions
 from .agents import SERVED, Agents
 from .azure_half import AzureHalf
 from .commands import Commands
@@ -291,5 +291,6 @@ class Step:
     async def _history(self, name: str) -> list[str]:
         """Keys of the closed Incidents and of the Events of a Connection: they hold the addresses of its home."""
         closed = await self._s.store.query(UNITS, self.unit.name, f"{CLOSED}{name}:")
+        closed += await self._s.store.query(UNITS, self.unit.name, record.prefix(name))
         told = await self._s.store.query(UNITS, self.unit.name, EVENT)
         return [r.key for r in [*closed, *(r for r in told if r.data["connection"] == name)]]

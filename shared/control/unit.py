@@ -7,6 +7,7 @@
 | `state`, `link:<name>` | reconciler, under the lease | what it waits for, what it knows, Conditions |
 | `incident:<name>:<ulid>` | reconciler, under the lease | the timeline of an open Incident |
 | `~incident:<name>:<ulid>` | reconciler, under the lease | the same, closed |
+| `~record:<name>:<incident>:<ulid>` | reconciler, under the lease | what was known, and decided: record.py |
 | `~event:<complement of ulid>` | both, beside the row that they explain | what happened: events.py |
 | `~alert:<digest>` | the webhook, beside its Event | that this alert was delivered: alerts.py |
 
@@ -24,7 +25,7 @@ from shared.domain.conditions import Condition
 from shared.domain.ladder import Rung
 from shared.domain.model import Model
 from shared.domain.spec import ConnectionSpec, GatewaySpec
-from shared.seams import Row, Store
+from shared.seams import Row, Store, Write
 
 from .events import HISTORY
 from .services import UNITS
@@ -154,6 +155,7 @@ class LinkRow(Model):
     attempts: tuple[AttemptRow, ...] = ()
     remove_issued: datetime | None = None
     incident: str | None = None
+    recorded: datetime | None = None
     commands: tuple[CommandRow, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
@@ -186,7 +188,7 @@ M = TypeVar("M", bound=Model)
 @dataclass
 class Unit:
     """Loaded by `load`; changed in memory by a step; saving.py stores it. `stored_...`: the rows as the store has them
-    (they are never changed in place)."""
+    (they are never changed in place). `records`: what a step has to add to the records of a Connection's Incidents."""
 
     name: str
     gateway: GatewayRow | None = None
@@ -195,6 +197,7 @@ class Unit:
     links: dict[str, LinkRow] = field(default_factory=dict)
     incidents: dict[str, IncidentRow] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
+    records: dict[str, list[Write]] = field(default_factory=dict)
     stored_state: StateRow = field(default_factory=StateRow)
     stored_links: dict[str, LinkRow] = field(default_factory=dict)
     stored_incidents: dict[str, IncidentRow] = field(default_factory=dict)

@@ -223,8 +223,8 @@ def _firewall(ends: Ends) -> Column:
 def _running(ends: Ends) -> Column:
     sa = ends.evidence.sa if ends.evidence else None
     if sa is None:
-        peer = ends.health.ike.remote_address if ends.health else None
-        return {"azure.address": peer}
+        ike = ends.health.ike if ends.health else None
+        return {"azure.address": ike.remote_address if ike and ike.state == "ESTABLISHED" else None}
     return {
         "azure.address": sa.remote_address,
         "azure.ikeIdentity": sa.remote_id,

@@ -33,7 +33,7 @@ BETWEEN: dict[str, Kind] = {
         "The ends refuse each other: the pre-shared key, or an IKE identity, is not the same.",
         "PUT a new key to /api/connections/{name}/psk: it goes to both ends. A reset does not help.",
         NEGOTIATION,
-        ("psk-version-differs",),
+        ("psk-version-differs", "peer-id-differs", "firewall-drift"),
     ),
     "psk-missing-at-home": Kind(
         "error",
@@ -54,7 +54,7 @@ BETWEEN: dict[str, Kind] = {
         "Azure presents another IKE identity than the home expects.",
         "Set the peer identifier to Azure's public address; the agent does so unless it is paused.",
         NEGOTIATION,
-        END_CHANGED,
+        ("peer-id-differs", *END_CHANGED),
     ),
     "peer-id-differs": Kind(
         "warning",
@@ -68,14 +68,14 @@ BETWEEN: dict[str, Kind] = {
         "The ends share no algorithms in phase 1 (IKE).",
         "Change the field and the side that the evidence names.",
         NEGOTIATION,
-        END_CHANGED,
+        ("ike-policy-differs", *END_CHANGED),
     ),
     "esp-proposal-mismatch": Kind(
         "error",
         "The ends share no algorithms in phase 2 (ESP).",
         "Change the field and the side that the evidence names.",
         NEGOTIATION,
-        END_CHANGED,
+        ("esp-policy-differs", *END_CHANGED),
     ),
     "ike-policy-differs": Kind(
         "warning",
@@ -203,6 +203,7 @@ BETWEEN: dict[str, Kind] = {
             "apipa-blocked",
             "firewall-rule-missing",
             "firewall-unreachable",
+            "firewall-drift",
         ),
     ),
     "routes-incomplete": Kind(

@@ -27,6 +27,7 @@ _IKE_GROUPS = {
     "MODP_768": "DHGroup1",
 }
 _PFS_GROUPS = {"DHGroup14": "PFS2048", "DHGroup24": "PFS24", "DHGroup2": "PFS2", "DHGroup1": "PFS1"}
+_NEGOTIATED = ("ESTABLISHED", "REKEYING", "REKEYED")
 MAX_LINES = 40
 
 
@@ -98,7 +99,7 @@ def _applied(raw: Any) -> DesiredTunnel | None:
 
 
 def _sa(raw: Any) -> RunningSa | None:
-    if not isinstance(raw, dict):
+    if not isinstance(raw, dict) or raw.get("state") not in _NEGOTIATED:
         return None
     child = _object(raw.get("child"))
     group = _named(child.get("dh-group"), _IKE_GROUPS)

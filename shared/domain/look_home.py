@@ -53,8 +53,8 @@ def _report(s: Situation) -> Iterator[Seen]:
 def _firewall(s: Situation) -> Iterator[Seen]:
     evidence = s.ends.evidence
     notes: list[tuple[Witness, str]] = []
-    if s.report is not None and s.report.firewall.reachable and s.report.firewall.error:
-        notes += [("heartbeat", note) for note in s.report.firewall.error.split("; ")]
+    if s.report is not None:
+        notes += [("heartbeat", note) for note in s.report.firewall.notes]
     notes += [("diagnosis", note) for note in evidence.notes] if evidence else []
     for witness, note in notes:
         yield from (s.seen(code, witness, note) for words, code in _NOTES if words in note)

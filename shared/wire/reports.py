@@ -89,13 +89,15 @@ class TunnelHealth:
 
 @dataclass(frozen=True)
 class FirewallHealth:
-    """`wan_address` is what the firewall itself has on its WAN (behind NAT a private one)."""
+    """`wan_address` is what the firewall itself has on its WAN (behind NAT a private one). `error`: why it cannot be
+    read. `notes`: what a person should know although all is well, such as a way in that is closed."""
 
     driver: str
     version: str
     wan_address: str | None
     reachable: bool
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ the levels that the lab sets, and ARM bodies never had one.
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,12 +25,11 @@ from lab.net.run import LabNetError
 from lab.net.topology import RESOLVER
 from shared.dns.resolver import DnsResolver
 from shared.domain.arm import ArmKind
-from shared.wire.commands import DesiredTunnel
 from shared.wire.decode import to_plain
 from tests.agent.firewall.linux.world import HOME, VNET, Lab, LinuxBench, in_home, wait_for
+from tests.captures.replay import ASN
 from tests.shared.domain import situations as at
 
-ASN = 64_600
 POLICY: dict[str, Any] = at.SPEC.ipsec.to_arm()
 PEER = "10.0.1.30"
 UNREACHABLE = ("blackhole", "203.0.113.10/32")
@@ -118,12 +118,15 @@ BREAKAGES: dict[str, Breakage] = {
         Azure(policy={"ipsecEncryption": "AES256", "ipsecIntegrity": "SHA256"}),
     ),
     "wrong-pfs-group": Breakage(("pfs-differs",), Azure(policy={"pfsGroup": "PFS2048"}), seen=_proven),
-    "wrong-peer-id": Breakage(("peer-id-differs", "tunnel-down"), home={"peer_id": "203.0.113.99"}),
+    "wrong-peer-id": Breakage(("peer-id-differs", "psk-mismatch", "tunnel-down"), home={"peer_id": "203.0.113.99"}),
     "wrong-home-asn": Breakage(
-        ("home-asn-differs", "asn-mismatch", "bgp-down"), Azure(home_asn=64_999), seen=_bgp_said("Bad Peer AS")
+        ("home-asn-differs", "asn-mismatch", "bgp-down"),
+        Azure(home_asn=64_999),
+        seen=_bgp_said("Bad Peer AS"),
+        within_s=90,
     ),
     "wrong-azure-asn": Breakage(
-        ("azure-asn-differs", "asn-mismatch", "bgp-down"), Azure(asn=65_514), seen=_bgp_said("Bad Peer AS")
+        ("azure-asn-differs", "asn-mismatch", "bgp-down"), Azure(asn=65_514), seen=_bgp_said("Bad Peer AS"), within_s=90
     ),
     "transit-as-peer": Breakage(
         ("bgp-peer-is-transit", "bgp-peer-address-wrong", "bgp-down"), Azure(home_bgp_address="10.0.1.29"), within_s=5
@@ -149,6 +152,8 @@ def collect(lab: Lab, bench: LinuxBench, breakage: Breakage) -> dict[str, Any]:
     bench.firewall.apply(given, 1, bench.psk(given), Revert(600.0, ()))
     breakage.then(lab, bench)
     wait_for(lambda: breakage.seen(lab, bench), breakage.within_s)
+    if _health(bench).child.installed:
+        bench.firewall.confirm()
     health = bench.firewall.health()
     view = lab.do(DnsResolver([RESOLVER]).look(breakage.name))
     connected = _connected(lab)
@@ -165,6 +170,8 @@ def collect(lab: Lab, bench: LinuxBench, breakage: Breakage) -> dict[str, Any]:
         "dns.json": to_plain(view),
     }
     _reachable_again()
+    for key in (bench.psk(wanted), bench.psk(given), (breakage.azure or Azure()).psk):
+        assert key is None or key not in json.dumps(files), "a key is in the evidence"
     return files
 
 
@@ -214,8 +221,6 @@ def _tail(before: dict[Path, int], at_home: bool) -> str:
 
 
 def _vici(lab: Lab) -> dict[str, Any]:
-    import socket
-
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(lab.net.homes[HOME].vici))
         session = vici.Session(sock)
@@ -242,55 +247,3 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def situation_of(files: dict[str, Any]) -> Any:
-    """The Situation that a capture tells of, for `findings`."""
-    from dataclasses import replace
-
-    from shared.domain import home_evidence, parse
-    from shared.domain.conditions import Link
-    from shared.domain.dns import DnsView
-    from shared.wire.decode import from_plain
-    from shared.wire.reports import TunnelHealth
-    from tests.examples import CONNECTION, changed
-
-    wanted = from_plain(DesiredTunnel, files["wanted.json"])
-    health = from_plain(TunnelHealth, files["health.json"]["tunnels"][0])
-    raw = files["dns.json"]
-    answers = {
-        kind: {server: None if a is None else tuple(a) for server, a in raw[kind].items()}
-        for kind in ("authoritative", "recursive")
-    }
-    view = DnsView(raw["name"], answers["authoritative"], answers["recursive"], raw["ttl_s"], raw["note"])
-    bodies = {ArmKind(kind): body for kind, body in files["arm.json"].items()}
-    spec = parse.connection(changed(CONNECTION, "spec.home.asn", ASN)).spec
-    evidence = home_evidence.read(files["diagnose.json"], at.NOW)
-    status = bodies[ArmKind.CONNECTION]["properties"]["connectionStatus"]
-    mine = {k: v for k, v in bodies.items() if k in (ArmKind.LOCAL_GATEWAY, ArmKind.CONNECTION)}
-    link = Link(
-        resources=mine,
-        desired=wanted,
-        trouble="",
-        agent_known=True,
-        health=health,
-        heartbeat_age_s=1.0,
-        pin=None,
-        fqdn=view.name,
-        resolved=view.agreed(),
-        reported_address=at.HOME,
-        spec=spec,
-        dns=view,
-        wan_address=files["health.json"]["firewall"]["wan_address"],
-    )
-    ends = replace(
-        at.FINE.ends,
-        spec=spec.model_copy(update={"fqdn": view.name}),
-        desired=wanted,
-        resources=bodies,
-        health=health,
-        evidence=evidence,
-        home_address=view.agreed(),
-    )
-    firewall = replace(at.REPORT, tunnels=(health,))
-    return replace(at.FINE, link=link, ends=ends, report=firewall, azure_status=status, known_address=at.HOME)

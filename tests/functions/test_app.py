@@ -25,6 +25,7 @@ HTTP = {
     "put_connection": ("PUT", "connections/{name}", "function"),
     "get_connection": ("GET", "connections/{name}", "function"),
     "get_connection_status": ("GET", "connections/{name}/status", "function"),
+    "get_incident": ("GET", "connections/{name}/incidents/{incident}", "function"),
     "get_incidents": ("GET", "connections/{name}/incidents", "function"),
     "get_gateway_events": ("GET", "gateways/{name}/events", "function"),
     "get_connection_events": ("GET", "connections/{name}/events", "function"),

@@ -82,6 +82,9 @@ async def test_real_answers_have_the_shapes_described(world: World) -> None:
     incidents = await call("get_incidents", route=HOME)
     assert incidents.json["items"], "an Incident must be there for its shape to be seen"
     has_shape(incidents, "get", "/connections/{name}/incidents")
+    one = await call("get_incident", route={**HOME, "incident": incidents.json["items"][0]["id"]})
+    assert {line["what"] for line in one.json["record"]} == {"decision", "event", "act"}
+    has_shape(one, "get", "/connections/{name}/incidents/{incident}")
     for kind, route in (("gateway", HUB), ("connection", HOME)):
         found = await call(f"get_{kind}_events", route=route, params={"limit": "2"})
         assert len(found.json["items"]) == 2 and found.json["next"]

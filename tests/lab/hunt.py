@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.net.pfsense import Pfsense
 from lab.world import World
 from shared.azure.calls import Http
 from shared.azure.credential import credential
@@ -70,13 +72,30 @@ def logs(*folders: Path) -> Iterator[tuple[str, str]]:
                 yield str(path), path.read_text(errors="replace")
 
 
+def firewalls(world: World) -> Iterator[tuple[str, str]]:
+    """Every file of each pfSense, other than those in which pfSense itself keeps its configuration."""
+    for home in world.network.homes.values():
+        if isinstance(home.firewall, Pfsense):
+            root = home.firewall.root
+            kept = {root / "cf/conf/config.xml", root / "tmp/config.cache", root / "var/etc/ipsec/swanctl.conf"}
+            kept |= set((root / "cf/conf/backup").glob("config-*.xml"))
+            assert kept <= set(root.rglob("*")), "this is not where the firewall's files are"
+            for path in home.firewall.root.rglob("*"):
+                if path.is_file() and not path.is_symlink() and path not in kept:
+                    yield str(path), path.read_text(errors="replace")
+
+
 async def leaks(world: World) -> list[str]:
     """Where a secret was found, as place and kind; never the secret itself."""
     values = {f"vault entry {name}": value for name, value in (await vault_values(world)).items()}
     values |= {"the function key": world.settings["LAB_HOST_FUNCTION_KEY"]}
     values |= {"the identity header": world.settings["IDENTITY_HEADER"]}
-    assert len(values) >= 6, "the hunt knows too few secrets to mean anything"
-    places = [*(await stored(world)).items(), *logs(world.logs, world.folder)]
+    for name, home in world.network.homes.items():
+        if isinstance(home.firewall, Pfsense):
+            values |= {f"the key of {name}": home.firewall.key, f"the password of {name}": home.firewall.password}
+    values |= {f"{what} in base64": b64encode(value.encode()).decode() for what, value in values.items()}
+    assert len(values) >= 12, "the hunt knows too few secrets to mean anything"
+    places = [*(await stored(world)).items(), *logs(world.logs, world.folder), *firewalls(world)]
     assert len(places) >= 12, "the hunt looks in too few places to mean anything"
     found = [f"{what} in {where}" for where, text in places for what, value in values.items() if value in text]
     return found + [f"{what} in {where}" for where, text in places for what, p in SHAPES.items() if p.search(text)]

@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,9 @@ class Frr:
     def __init__(self, words: tuple[str, ...], runner: Runner) -> None:
         self._words = words
         self._run = runner
+        self._notified: dict[str, str] = {}
+        """Peer -> the last notification. bgpd forgets it at the next attempt, 10 s later: kept until a session stands,
+        or the neighbour is configured anew."""
 
     def running(self) -> Running:
         return parse(self._ask("show running-config"))
@@ -73,6 +76,7 @@ class Frr:
         lines = changes(running, desired, ours)
         if lines:
             self._configure(lines)
+            self._notified.pop(desired.bgp.peer_address, None)
         return now_ours(running, desired, ours)
 
     def remove(self, connection: str, ours: Ours) -> None:
@@ -85,7 +89,12 @@ class Frr:
         shows = [f"show bgp neighbors {peer} json"]
         shows += [f"show bgp ipv4 unicast neighbors {peer} {what} json" for what in ("advertised-routes", "routes")]
         # one vtysh, and to bgpd only: starting vtysh is most of what a heartbeat costs
-        return read_health(peer, self._call("-d", "bgpd", *(w for show in shows for w in ("-c", show))).out)
+        health = read_health(peer, self._call("-d", "bgpd", *(w for show in shows for w in ("-c", show))).out)
+        if health.state == "Established":
+            self._notified.pop(peer, None)
+        elif health.last_error and "/" in health.last_error:  # as in OPEN Message Error/Bad Peer AS
+            self._notified[peer] = health.last_error
+        return replace(health, last_error=self._notified.get(peer, health.last_error))
 
     def neighbour(self, address: str) -> dict[str, Any]:
         return evidence(address, self._ask(f"show bgp neighbors {address} json"))

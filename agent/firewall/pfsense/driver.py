@@ -26,6 +26,7 @@ from shared.wire.decode import to_plain
 from shared.wire.reports import FirewallHealth
 
 FRESH_S = 2.0
+MAX_NOTES = 10
 START_S, INITIATE_S = 4, 8
 """How long to wait for an SA: a sound negotiation takes two round trips; the rest goes on without us."""
 
@@ -116,9 +117,9 @@ class PfSense:
             if one.child.installed:
                 self._errors.pop(one.connection, None)
             tunnels.append(one)
-        wan, notes = status.answer.get("wan"), "; ".join(self._notes(status))
+        wan, notes = status.answer.get("wan"), tuple(shorten(n, 300) for n in self._notes(status)[:MAX_NOTES])
         address = str(wan) if wan else None
-        firewall = FirewallHealth(self.driver, self._version(), address, True, shorten(notes, 300) or None)
+        firewall = FirewallHealth(self.driver, self._version(), address, True, notes=notes)
         return Health(firewall, tuple(tunnels))
 
     def diagnose(self, connection: str) -> dict[str, Any]:

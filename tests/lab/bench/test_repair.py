@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from lab.bench import calm, changes, orphaned_pin
-from lab.bench.beginning import HOME, NEIGHBOUR, beginning, thaw
+from lab.bench.beginning import HOME, NEIGHBOUR, PHASE_S, WARM_UP_S, beginning, thaw, warm_up
 from lab.bench.contenders import Contender, start
 from lab.bench.meter import Meter, carries
 from lab.model import loop
@@ -63,8 +63,18 @@ def test_a_sample_is_the_same_each_time(played: dict[Contender, changes.Change])
         assert changes.play(contender, 3) == played[contender]
 
 
-def test_another_moment_gives_another_sample(played: dict[Contender, changes.Change]) -> None:
-    assert len({changes.play(Contender.AZURE, seed).detect_s for seed in range(4)}) == 4
+def test_a_sample_begins_at_a_moment_of_its_own_and_the_same_under_every_contender() -> None:
+    async def waited(seed: int, contender: Contender) -> float:
+        world = thaw(seed)
+        start(world, contender)
+        await warm_up(world)
+        return world.clock.monotonic() - began
+
+    began = beginning()[1]
+    moments = {s: {loop.run(waited(s, c), began) for c in (Contender.AZURE, Contender.SCRIPT)} for s in range(5)}
+    assert all(len(at) == 1 for at in moments.values())
+    found = {at.pop() for at in moments.values()}
+    assert len(found) == 5 and all(WARM_UP_S <= at <= WARM_UP_S + PHASE_S for at in found)
 
 
 def test_a_planned_failover_takes_the_same_time_whoever_watches() -> None:

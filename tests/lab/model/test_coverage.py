@@ -11,7 +11,6 @@ import shared.seams
 from agent.firewall.contract import Firewall
 from lab.model import sweep
 from lab.model.control import FUNCTIONS
-from lab.model.play import play
 from lab.model.sweep import HOME
 
 SEAMS: dict[tuple[str, str], Any] = {
@@ -64,7 +63,5 @@ def test_the_scenarios_make_every_call_and_no_other() -> None:
 @pytest.mark.parametrize(("where", "call"), STRUCK, ids=[call for _, call in STRUCK])
 def test_a_death_at_it_does_no_harm(where: str, call: str) -> None:
     for after in (False, True):
-        chosen = sweep.point(where, call, after)
-        outcome = play(chosen.history())
-        assert ("kill", where, call, after) in outcome.struck, f"{chosen}: it did not die"
-        assert outcome.violations == (), str(chosen)
+        point, outcome = sweep.death(where, call, after)
+        assert outcome.violations == (), str(point)

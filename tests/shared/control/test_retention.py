@@ -67,7 +67,7 @@ async def test_history_ends_after_its_days_and_what_is_current_stays() -> None:
     world.clock.advance(29 * DAY)
     assert (await pruned(world)).rows == {"tokens": 1}
     world.clock.advance(DAY + 3600)
-    assert set((await pruned(world)).rows) == {"events", "incidents", "commands"}
+    assert set((await pruned(world)).rows) == {"events", "incidents", "records", "commands"}
     assert await rows(world, UNITS, "hub", "~") == []
     assert FIRST not in world.store.everything(), "the old address is nowhere any more"
     assert (await load(world.store, "hub")).links == current.links and current.links["home"].known_address == SECOND

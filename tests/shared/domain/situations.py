@@ -284,9 +284,9 @@ CASES: dict[str, Callable[[], Situation]] = {
     "clock-skew": lambda: with_report(clock_skew_s=-4000.0),
     "firewall-unreachable": lambda: with_firewall(reachable=False, error="charon at /run/charon.vici: no answer"),
     "firewall-way-closed": lambda: with_firewall(
-        error="rest: the REST API package is not there (HTTP 404): an upgrade of pfSense removes it"
+        notes=("rest: the REST API package is not there (HTTP 404): an upgrade of pfSense removes it",)
     ),
-    "firewall-changes-pending": lambda: with_firewall(error="changes made by hand wait to be applied: ipsec"),
+    "firewall-changes-pending": lambda: with_firewall(notes=("changes made by hand wait to be applied: ipsec",)),
     "firewall-pending": lambda: with_applied(mss=1360),
     "firewall-unconfirmed": lambda: with_health(confirmed=False),
     "firewall-rolled-back": lambda: command("apply", "failed", "rolled back, because it was not confirmed in time: x"),

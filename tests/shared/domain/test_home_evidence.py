@@ -14,7 +14,7 @@ from tests.shared.domain.situations import WANTED
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SA = {
-    "remote-host": "203.0.113.10", "remote-id": "203.0.113.10", "encr-alg": "AES_GCM_16", "encr-keysize": "256",
+    "state": "ESTABLISHED", "remote-host": "203.0.113.10", "remote-id": "203.0.113.10", "encr-alg": "AES_GCM_16", "encr-keysize": "256",
     "prf-alg": "PRF_HMAC_SHA2_384", "dh-group": "ECP_384",
     "child": {"encr-alg": "AES_GCM_16", "encr-keysize": "256", "dh-group": "MODP_2048"},
 }  # fmt: skip
@@ -28,15 +28,19 @@ def test_what_charon_calls_it_in_azures_names() -> None:
 
 def test_cbc_has_an_integrity_of_its_own() -> None:
     cbc = {"encr-alg": "AES_CBC", "encr-keysize": "128", "integ-alg": "HMAC_SHA2_256_128", "prf-alg": "PRF_HMAC_SHA1"}
-    found = read({"sa": {**cbc, "child": cbc}}, NOW).sa
+    found = read({"sa": {"state": "ESTABLISHED", **cbc, "child": cbc}}, NOW).sa
     assert found is not None
     assert (found.ike_encryption, found.ike_integrity) == ("AES128", "SHA256")
     assert (found.ipsec_encryption, found.ipsec_integrity, found.pfs_group) == ("AES128", "SHA256", None)
 
 
 def test_a_name_that_is_not_azures_is_shown_as_it_is() -> None:
-    found = read({"sa": {"encr-alg": "CHACHA20_POLY1305", "dh-group": "CURVE_25519"}}, NOW).sa
+    found = read({"sa": {**SA, "encr-alg": "CHACHA20_POLY1305", "dh-group": "CURVE_25519"}}, NOW).sa
     assert found is not None and (found.ike_encryption, found.dh_group) == ("CHACHA20_POLY1305", "CURVE_25519")
+
+
+def test_an_sa_that_is_being_negotiated_proves_nothing() -> None:
+    assert read({"sa": {**SA, "state": "CONNECTING", "remote-id": "%any"}}, NOW).sa is None
 
 
 def test_a_whole_answer() -> None:
@@ -80,7 +84,10 @@ ANYTHING = st.recursive(
         {},
         optional={
             "applied": ANYTHING,
-            "sa": ANYTHING | st.fixed_dictionaries({"encr-alg": ANYTHING, "dh-group": ANYTHING, "child": ANYTHING}),
+            "sa": ANYTHING
+            | st.fixed_dictionaries(
+                {"state": st.just("ESTABLISHED"), "encr-alg": ANYTHING, "dh-group": ANYTHING, "child": ANYTHING}
+            ),
             "neighbor": ANYTHING | st.fixed_dictionaries({"localAs": ANYTHING, "updateSource": ANYTHING}),
             "refusal": ANYTHING | st.fixed_dictionaries({"reason": ANYTHING, "phase": ANYTHING, "said": ANYTHING}),
             "drift": ANYTHING,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import FirewallError
-from agent.firewall.linux.frr import Ours, changes, now_ours, parse, read_health, removal
+from agent.firewall.linux.frr import Frr, Ours, changes, evidence, now_ours, parse, read_health, removal
+from agent.firewall.linux.run import Ran
 from tests.agent.fakes import desired
 
 FRR_8_4 = """frr version 8.4.4
@@ -136,3 +139,32 @@ def test_any_mutilated_configuration_leads_to_lines_or_a_clear_refusal(lines: li
     except FirewallError as e:
         assert "Homelink did not make" in str(e)
     removal(running, "home", ALL_OURS)
+
+
+def test_a_notification_is_remembered_until_a_session_stands() -> None:
+    """bgpd tells it for 10 s only, and then that it waits for an OPEN."""
+    peer, said = "10.0.1.30", [""]
+
+    def vtysh(words: Sequence[str], stdin: str) -> Ran:
+        return Ran(0, said[0], "")
+
+    frr = Frr(("vtysh",), vtysh)
+
+    def hears(state: str, **reason: str) -> str | None:
+        said[0] = json.dumps({peer: {"bgpState": state, **reason}})
+        return frr.health(desired()).last_error
+
+    waiting = {"lastResetDueTo": "Waiting for peer OPEN"}
+    assert hears("Active", **waiting) == "Waiting for peer OPEN"
+    assert hears("Idle", lastNotificationReason="OPEN Message Error/Bad Peer AS") == "OPEN Message Error/Bad Peer AS"
+    assert hears("Active", **waiting) == "OPEN Message Error/Bad Peer AS"
+    assert hears("Established") is None
+    assert hears("Active", **waiting) == "Waiting for peer OPEN"
+
+
+def test_evidence_is_what_a_diagnosis_needs_and_no_counters() -> None:
+    raw = {"localAs": 64600, "remoteAs": 65515, "bgpState": "Active", "messageStats": {"opensSent": 4}}
+    assert evidence("10.0.1.30", json.dumps({"10.0.1.30": raw})) == {
+        "address": "10.0.1.30", "localAs": 64600, "remoteAs": 65515, "bgpState": "Active",
+    }  # fmt: skip
+    assert evidence("10.0.1.30", "% No such neighbor") == {}

@@ -52,13 +52,31 @@ def test_without_a_url_it_is_the_firewall_itself(tmp_path: Path) -> None:
         (HTTPS + 'api_key_file = "/nowhere"\n', r"api_key_file: /nowhere cannot be read"),
         (HTTPS + 'user = "u"\n', "one does not work without the other"),
         (HTTPS + 'fingerprint = "abc"\n', "64 hexadecimal digits"),
+        (HTTPS + 'fingerprint = "' + "ab" * 32 + '"\nca = "/nowhere"\n', "ca, fingerprint: only one"),
+        (HTTPS + 'ca = "/nowhere"\n', "ca: /nowhere is no file"),
+        ('url = "https://192.168.1.1/api"\n', "url: expected https://"),
+        ('url = "https://:443"\n', "url: expected https://"),
+        ('user = "u"\n', "url: missing, although user is given"),
+        ('wan = "igb0"\n', "wan: 'igb0' is no interface"),
+        ("url = 7\n", "firewall.pfsense.url: expected text"),
         ('merge_bgp = "yes"\n', "merge_bgp: expected true or false"),
-        ('api_key = "in the open"\n', "api_key: not a setting"),
+        ('api_key = "in the open"\n', "api_key: not a setting; there are api_key_file,"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, lines: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         load(tmp_path, lines)
+
+
+def test_all_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
+    wrong = 'url = "http://fw"\nuser = "u"\nfingerprint = "abc"\nwan = "WAN"\nmerge_bgp = 1\nkey = "k"\n'
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, wrong + 'api_key_file = "/nowhere"\n')
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path}/agent.toml: ")
+    problems = said.split("firewall.pfsense.")[1:]
+    names = ("key", "merge_bgp", "url", "user, password_file", "fingerprint", "wan", "api_key_file")
+    assert [p.partition(":")[0] for p in problems] == list(names)
 
 
 def test_a_key_that_others_can_read_is_refused_and_not_shown(tmp_path: Path) -> None:

@@ -279,6 +279,22 @@ def test_a_bgp_that_runs_already_needs_consent(foreign: PfSenseBench) -> None:
     assert foreign.canonical() == before
 
 
+def test_with_consent_the_firewall_keeps_its_asn_and_azure_sees_the_connections(foreign: PfSenseBench) -> None:
+    start, conf = foreign.config(), foreign.text("/var/etc/frr/frr.conf")
+    assert "router bgp 64900\n" in conf
+    settle(foreign)
+    now = foreign.text("/var/etc/frr/frr.conf")
+    assert " neighbor 10.0.1.30 local-as 64600 no-prepend replace-as\n" in now
+    assert [line for line in conf.splitlines() if line not in now.splitlines()] == []
+    assert foreign.firewall.diff(foreign.desired()) == ()
+    foreign.twin.edit("config_set_path('installedpackages/frrbgpneighbors/config/1/localas_num', '64901');")
+    assert any("localas_num" in c.detail for c in foreign.firewall.diff(foreign.desired()))
+    apply(foreign, None)
+    assert "local-as 64600 " in foreign.text("/var/etc/frr/frr.conf")
+    foreign.firewall.remove("home")
+    assert (foreign.config(), foreign.text("/var/etc/frr/frr.conf")) == (start, conf)
+
+
 def test_two_connections_of_two_asns_are_refused(plain: PfSenseBench) -> None:
     settle(plain)
     second = plain.second()
@@ -290,7 +306,9 @@ def test_two_connections_of_two_asns_are_refused(plain: PfSenseBench) -> None:
 def test_a_rule_that_blocks_before_ours_is_reported(plain: PfSenseBench) -> None:
     plain.twin.edit(HAND_RULE.replace("'pass'", "'block'").replace("'lan'", "'enc0'"))
     settle(plain)
-    assert "by hand" in (plain.firewall.health().firewall.error or "")
+    firewall = plain.firewall.health().firewall
+    assert firewall.notes == ("rules on the IPsec tab block before those of Homelink: by hand",)
+    assert firewall.error is None
 
 
 # somebody else at the same time ---------------------------------------------------------------------------------------
@@ -435,7 +453,8 @@ def test_without_the_rest_package_it_goes_on_by_xmlrpc_and_says_so(plain: PfSens
     driver.apply(d, 1, plain.psk(d), LONG)
     firewall = driver.health().firewall
     assert firewall.version.endswith("by xmlrpc")
-    assert "REST API package is not there" in (firewall.error or "")
+    assert [n for n in firewall.notes if "REST API package is not there" in n]
+    assert (firewall.reachable, firewall.error) == (True, None)
     assert driver.read().tunnel("home") is not None
 
 
@@ -494,7 +513,7 @@ def test_health_is_what_the_daemons_say(plain: PfSenseBench) -> None:
 
 def test_changes_that_wait_to_be_applied_by_hand_are_told(plain: PfSenseBench) -> None:
     plain.twin.php("mark_subsystem_dirty('filter');")
-    assert "wait to be applied: filter" in (plain.firewall.health().firewall.error or "")
+    assert plain.firewall.health().firewall.notes == ("changes made by hand wait to be applied: filter",)
     plain.twin.php("clear_subsystem_dirty('filter');")
 
 
@@ -503,6 +522,10 @@ def test_why_no_sa_comes_up_is_said(plain: PfSenseBench) -> None:
     assert plain.firewall.initiate("home").startswith("not established: ")
     plain.firewall.start("home")
     assert plain.firewall.health().tunnels[0].ike_error == "PEER_NOT_RESPONDING"
+    plain.twin.model.refuses["203.0.113.10"] = "AUTHENTICATION_FAILED"
+    assert plain.firewall.initiate("home") == "not established: AUTHENTICATION_FAILED"
+    assert plain.firewall.health().tunnels[0].ike_error == "AUTHENTICATION_FAILED"
+    plain.twin.model.refuses.clear()
     plain.twin.model.answers |= {"203.0.113.10"}
     assert plain.firewall.initiate("home") == "SA installed"
     assert plain.firewall.health().tunnels[0].ike_error is None

@@ -71,9 +71,9 @@ def test_a_tunnel_comes_up_stays_through_a_new_key_and_goes(lab: Lab, firewall: 
 def test_a_wrong_key_fails_in_charon_and_is_said(lab: Lab, firewall: PfSense) -> None:
     lab.azure("quite-another-key")
     firewall.apply(fakes.desired(), 1, PSK, LONG)
-    assert firewall.initiate("home").startswith("not established: ")
+    assert firewall.initiate("home") == "not established: AUTHENTICATION_FAILED"
     t = firewall.health().tunnels[0]
     assert not t.child.installed
-    assert t.ike_error
+    assert t.ike_error == "AUTHENTICATION_FAILED"
     firewall.rollback()
     assert firewall.health().tunnels == ()

@@ -88,12 +88,14 @@ class PfSenseBench:
             time.sleep(0.1)
 
     def clean(self, start: bytes) -> None:
-        """Back to `start`, the file that the firewall had, by a boot: that ends timers and puts all in its place."""
+        """Back to `start`, the file that the firewall had, by a boot, which ends timers and generates anew."""
         self.twin.faults.rest_removed = self.twin.faults.web_down = self.twin.faults.rest_busy = False
         self.twin.kernel.refuse_rules = False
         self.twin.model.answers.clear()
-        self.twin.path("/conf/homelink/snapshot.json").unlink(missing_ok=True)
-        self.twin.path("/tmp/config.cache").unlink(missing_ok=True)
+        self.twin.model.refuses.clear()
+        generated = ("/var/etc/ipsec/swanctl.conf", "/var/etc/frr/frr.conf", "/usr/local/etc/rc.conf.d/frr")
+        for left in ("/conf/homelink/snapshot.json", *generated):
+            self.twin.path(left).unlink(missing_ok=True)
         self.twin.path("/conf/config.xml").write_bytes(start)
         self.twin.reboot()
 
