@@ -30,10 +30,6 @@ MAX_RESETS = {"POST /resetconnection": limits.CONNECTION_RESETS_A_DAY, "POST /re
 """Of one resource in a history, which lasts less than a day."""
 
 
-NEWS_S = 40.0
-"""What works for no longer than that, nobody may know yet: a heartbeat every 30 s, and the step that it wakes."""
-
-
 class Watch:
     """`garbage` is what the history put where it does not belong; `resets` are (verb, name) in order."""
 
@@ -96,9 +92,7 @@ class Watch:
             self.violate(2, f"{verb} of {ref.name}, {self.resets.count((verb, ref.name))} times in a day")
         now = self._clock.monotonic()
         whole = {
-            end.view.name
-            for end in self.fabric.azure.values()
-            if end.sa is not None and self.fabric.whole(end.sa) and now - (end.sa.whole_since or now) > NEWS_S
+            end.view.name for end in self.fabric.azure.values() if end.sa is not None and self.fabric.whole(end.sa)
         }
         if now < self.planned_until:
             self.violate(8, f"{verb} of {ref.name} during a planned failover")

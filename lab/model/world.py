@@ -175,9 +175,9 @@ class World:
     def restore(self) -> None:
         rows, wants = self._backup
         self.control.store.put_rows(rows)
-        for name, (document, wanted, connection_id) in wants.items():
+        for name, (wish, wanted, connection_id) in wants.items():
             place = self.places[name]
-            place.document, place.wanted, place.connection_id = copy.deepcopy(document), wanted, connection_id
+            place.document, place.wanted, place.connection_id = copy.deepcopy(wish), wanted, connection_id
 
     # at rest: everything is data ---------------------------------------------------------------------------------
 

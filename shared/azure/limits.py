@@ -32,10 +32,13 @@ _SECRET = re.compile(r"[0-9A-Za-z-]{1,127}")
 _TABLE = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
 
 
+_ROW = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
+
+
 def row_text(table: str, partition: str, key: str, data: dict[str, Any]) -> str:
     """The row as ASCII JSON (one character is one byte), or PermanentError when it cannot be stored."""
     try:
-        text = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False)
+        text = _ROW.encode(data)
     except (TypeError, ValueError) as e:
         raise PermanentError(
             f"Row {key!r} of {table}/{partition} is not JSON: {e}. Store only JSON values in a row."

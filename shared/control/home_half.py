@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.domain import conditions, ladder, limits, render, repair
+from shared.domain import conditions, ladder, limits, render, repair, replay
 from shared.domain.dns import DnsView
 from shared.domain.ladder import Act, Attempt, Decision, Rung, Wait
 from shared.errors import NotFound
@@ -291,7 +291,7 @@ class HomeHalf:
             incident = incident.model_copy(update={"closed": self.now})
         self.unit.incidents[incident.id] = incident
         self._set(incident=None if done else incident.id)
-        made = record.entry(situation, decision, self.now)
+        made = replay.entry(situation, decision, self.now)
         if done or record.due(made, link.recorded, len(incident.timeline) != told):
             self.unit.records.setdefault(self.name, []).append(
                 record.write(self.services, self.name, incident.id, made)

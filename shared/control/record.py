@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from pydantic import TypeAdapter
-
-from shared.domain import ladder, limits
-from shared.domain.ladder import Decision
+from shared.domain import limits
 from shared.domain.model import Model
-from shared.domain.repair import Situation, decide
+from shared.domain.replay import DecisionEntry
 from shared.seams import Json, Write, WriteKind
 from shared.wire.ulid import ulid
 
@@ -25,38 +21,11 @@ from .audit import RECONCILER, Audit
 from .services import UNITS, Services
 
 RECORD = "~record:"
-_SITUATION: TypeAdapter[Situation] = TypeAdapter(Situation)
-
-
-class DecisionEntry(Model):
-    """`situation` is a repair.Situation as JSON; `kind` is act, wait or give-up. `seconds` is that of a wait."""
-
-    at: datetime
-    situation: dict[str, Any]
-    kind: str
-    reason: str
-    rung: str | None = None
-    address: str | None = None
-    seconds: float | None = None
 
 
 def prefix(connection: str, incident: str = "") -> str:
     """Of the keys of a Connection's records, or of one Incident's."""
     return f"{RECORD}{connection}:{incident}:" if incident else f"{RECORD}{connection}:"
-
-
-def entry(situation: Situation, decision: Decision, now: datetime) -> DecisionEntry:
-    kind = {ladder.Act: "act", ladder.Wait: "wait", ladder.GiveUp: "give-up"}[type(decision)]
-    found = vars(decision)
-    return DecisionEntry(
-        at=now,
-        situation=_SITUATION.dump_python(situation, mode="json"),
-        kind=kind,
-        reason=decision.reason,
-        rung=found.get("rung"),
-        address=found.get("address"),
-        seconds=found.get("seconds"),
-    )
 
 
 def write(services: Services, connection: str, incident: str, made: DecisionEntry) -> Write:
@@ -68,12 +37,6 @@ def due(made: DecisionEntry, last: datetime | None, told: bool) -> bool:
     """An act, news (`told`), or a minute without a record: a quiet hour must not fill the table."""
     quiet = last is None or (made.at - last).total_seconds() >= limits.RECORD_QUIET_S
     return made.kind == "act" or told or quiet
-
-
-def replayed(made: DecisionEntry) -> DecisionEntry:
-    """The decision that today's code makes in the recorded situation. Raises ValidationError for one it cannot read."""
-    situation = _SITUATION.validate_python(made.situation)
-    return entry(situation, decide(situation, made.at), made.at)
 
 
 @dataclass(frozen=True)

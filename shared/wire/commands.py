@@ -7,6 +7,7 @@ of arrival. Secrets are named by reference and version, never contained.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -121,7 +122,13 @@ class DesiredTunnel:
 
     def digest(self) -> str:
         """Hex SHA-256 of the canonical form: what the agent reports as applied and the reconciler compares."""
-        return hashlib.sha256(canonical(to_plain(self))).hexdigest()
+        return _digest(self)
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(desired: DesiredTunnel) -> str:
+    """Asked for several times a step, of the same few tunnels."""
+    return hashlib.sha256(canonical(to_plain(desired))).hexdigest()
 
 
 @dataclass(frozen=True)

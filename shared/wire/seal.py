@@ -32,9 +32,13 @@ def _mac(key: bytes, purpose: Purpose, payload: bytes) -> bytes:
     return hmac.new(key, b"homelink/1\0" + purpose.value.encode() + b"\0" + payload, hashlib.sha256).digest()
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+"""Made once: `json.dumps` with options makes one per call."""
+
+
 def canonical(payload: dict[str, Any]) -> bytes:
     """Compact JSON with sorted keys; what digests are made of."""
-    return json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _CANONICAL.encode(payload).encode()
 
 
 def seal(key: bytes, purpose: Purpose, payload: dict[str, Any]) -> str:

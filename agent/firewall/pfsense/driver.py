@@ -27,6 +27,8 @@ from shared.wire.reports import FirewallHealth
 
 FRESH_S = 2.0
 MAX_NOTES = 10
+VERSIONS_S = 3600.0
+"""So often are the versions asked anew: two commands more, and an upgrade is rare."""
 START_S, INITIATE_S = 4, 8
 """How long to wait for an SA: a sound negotiation takes two round trips; the rest goes on without us."""
 
@@ -43,6 +45,7 @@ class PfSense:
         self._random = random
         self._last: Status | None = None
         self._versions: dict[str, Any] | None = None
+        self._versions_at = float("-inf")
         self._errors: dict[str, str] = {}
 
     # state -----------------------------------------------------------------------------------------------------
@@ -144,10 +147,13 @@ class PfSense:
 
     def _status(self, look: bool = False) -> Status:
         known = self._versions is not None and bool(self._versions.get("frr"))
+        known = known and self._clock.monotonic() - self._versions_at < VERSIONS_S
         request = {"look": look, "wan": self._wan, "versions": look and not known}
         answer = self._box.call("status", request)
-        self._versions = answer.get("versions") or self._versions
-        self._last = read_status.parse(answer, self._clock.monotonic())
+        now = self._clock.monotonic()
+        if answer.get("versions"):
+            self._versions, self._versions_at = answer["versions"], now
+        self._last = read_status.parse(answer, now)
         return self._last
 
     def _change(self, action: str, request: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from lab.model import loop
 from lab.model.assumptions import Assumptions
 from lab.model.play import beginning
 from lab.model.world import World
-from shared.control.record import DecisionEntry, replayed
+from shared.domain.replay import DecisionEntry, replayed
 
 RECORDS = Path(__file__).parent / "records"
 

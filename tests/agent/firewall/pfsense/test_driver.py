@@ -19,11 +19,13 @@ import trustme
 from agent.adapters import SystemClock, SystemRandom
 from agent.errors import AgentError, FirewallBusy, FirewallError
 from agent.firewall.contract import Revert
+from agent.firewall.pfsense import box
 from agent.firewall.pfsense.box import Box
-from agent.firewall.pfsense.driver import PfSense
+from agent.firewall.pfsense.driver import VERSIONS_S, PfSense
 from agent.firewall.pfsense.ways import Ran, Rest, Web
 from lab.pfsense.twin import Twin
 from shared.wire.commands import Esp, SecretRef, Transit
+from tests.agent import fakes
 from tests.agent.firewall.contract_suite import LONG
 from tests.agent.firewall.linux.world import wait_for
 from tests.agent.firewall.pfsense.world import OTHER_GATEWAY, PLAIN, PfSenseBench
@@ -68,11 +70,16 @@ def test_everything_of_a_tunnel_is_there_after_one_write(plain: PfSenseBench) ->
     assert re.search(r"ip prefix-list homelink-home-out seq 10 permit 192\.168\.1\.0/24 *\n", frr)
     for line in ("proposals = aes256gcm128-sha384-ecp384", "dpd_delay = 10s", "reqid = 5001", "close_action = start"):
         assert f"{line}\n" in swanctl
+    strongswan = plain.text("/var/etc/ipsec/strongswan.conf")
+    for line in ("retransmit_tries = 3", "retransmit_timeout = 3.0", "retransmit_base = 1.8"):
+        assert f"{line}\n" in strongswan
+    numbers = [e.text for p in ("ipsec/phase1/ikeid", "ipsec/phase2/ikeid", "ipsec/phase2/reqid") for e in plain.xml(p)]
+    assert numbers == ["1", "1", "1"]
     vti = plain.twin.kernel.interfaces["ipsec1"]
     assert ("10.0.1.29", 30, "10.0.1.30") in vti.addresses
     assert vti.mtu == 1400
     (interface,) = plain.xml("interfaces/opt1")
-    assert interface.findtext("mss") == "1390"
+    assert (interface.findtext("if"), interface.findtext("enable"), interface.findtext("mss")) == ("ipsec1", "", "1390")
     rules = [r for r in plain.xml("filter/rule") if r.findtext("interface") == "enc0"]
     assert [(r.findtext("source/address"), r.findtext("destination/address")) for r in rules] == [
         ("10.0.1.30", "192.168.1.1"),
@@ -193,6 +200,14 @@ def test_a_hand_made_tunnel_is_not_touched(foreign: PfSenseBench) -> None:
     assert "con2 {" in foreign.text("/var/etc/ipsec/swanctl.conf")
 
 
+def test_going_back_does_not_touch_a_hand_made_tunnel_either(foreign: PfSenseBench) -> None:
+    before, state, others = made(foreign, "ipsec2"), foreign.canonical(), foreign.foreign()
+    apply(foreign)
+    foreign.firewall.rollback()
+    assert made(foreign, "ipsec2") == before
+    assert (foreign.canonical(), foreign.foreign()) == (state, others)
+
+
 def test_a_recorded_firewall_keeps_all_that_it_had(tmp_path: Path) -> None:
     """config.xml with a hand-made Azure tunnel and BGP, and the frr.conf that pfSense made of it."""
     folder = Path(__file__).parents[5] / "shared" / "data" / "pfsense" / "transcripts"
@@ -268,6 +283,37 @@ def test_what_is_in_the_way_is_said_before_anything_is_written(plain: PfSenseBen
         apply(plain)
     assert (plain.canonical(), saves(plain)) == (before, saved)
     assert plain.firewall.read().pending is None
+
+
+def test_what_frr_refuses_is_not_written(foreign: PfSenseBench) -> None:
+    """A route map without its `acl_match` gives half a line: FRR would refuse the whole of it, ours with it."""
+    foreign.twin.edit("config_del_path('installedpackages/frrglobalroutemaps/config/0/acl_match');")
+    before, saved = foreign.canonical(), saves(foreign)
+    with pytest.raises(FirewallError, match="FRR refuses the configuration, nothing was changed"):
+        apply(foreign)
+    assert (foreign.canonical(), saves(foreign)) == (before, saved)
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "lost"),
+    [
+        ("/usr/local/pkg/frr_bgp.inc", "'ebgpmultihop'", "`neighbor 10.0.1.30 ebgp-multihop 255` into frr.conf"),
+        ("/etc/inc/ipsec.inc", "'esp_proposals'", "`esp_proposals = aes256gcm128-ecp384` into swanctl.conf"),
+    ],
+)
+def test_what_pfsense_would_leave_out_is_noticed_before_anything_is_written(
+    plain: PfSenseBench, file: str, field: str, lost: str
+) -> None:
+    """Another version of pfSense that knows a field by another name writes nothing for it, without a word."""
+    before, saved, path = plain.canonical(), saves(plain), plain.twin.path(file)
+    text = path.read_text()
+    path.write_text(text.replace(field, "'renamed'"))
+    try:
+        with pytest.raises(FirewallError, match=f"would not write {re.escape(lost)}; nothing was changed"):
+            apply(plain)
+    finally:
+        path.write_text(text)
+    assert (plain.canonical(), saves(plain)) == (before, saved)
 
 
 def test_a_bgp_that_runs_already_needs_consent(foreign: PfSenseBench) -> None:
@@ -385,6 +431,23 @@ def test_what_somebody_changes_of_ours_is_noticed_and_put_back(plain: PfSenseBen
     assert plain.firewall.diff(d) == ()
 
 
+def test_a_key_put_there_by_hand_is_noticed_and_ours_set_again(plain: PfSenseBench) -> None:
+    settle(plain)
+    d = plain.desired()
+    ours, theirs = (base64.b64encode(k.encode()).decode() for k in (plain.psk(d), "by.hand"))
+    plain.twin.edit("config_set_path('ipsec/phase1/0/pre-shared-key', 'by.hand'); ipsec_configure();")
+    assert theirs in plain.text("/var/etc/ipsec/swanctl.conf")
+    (change,) = plain.firewall.diff(d)
+    assert change.detail == "phase1 1: pre-shared-key was changed"
+    said = str(plain.firewall.diagnose("home")) + str(plain.firewall.health())
+    assert not [key for key in (plain.psk(d), "by.hand", ours, theirs) if key in said]
+    apply(plain, None)
+    assert plain.firewall.diff(d) == ()
+    assert [e.text for e in plain.xml("ipsec/phase1/pre-shared-key")] == [plain.psk(d)]
+    assert ours in plain.text("/var/etc/ipsec/swanctl.conf")
+    assert theirs not in plain.text("/var/etc/ipsec/swanctl.conf")
+
+
 # when it goes wrong ---------------------------------------------------------------------------------------------------
 
 
@@ -456,6 +519,49 @@ def test_without_the_rest_package_it_goes_on_by_xmlrpc_and_says_so(plain: PfSens
     assert [n for n in firewall.notes if "REST API package is not there" in n]
     assert (firewall.reachable, firewall.error) == (True, None)
     assert driver.read().tunnel("home") is not None
+
+
+def test_an_upgrade_leaves_the_tunnel_and_a_way_in(plain: PfSenseBench) -> None:
+    """It takes the REST package away. The PHP and the records are in /conf, which stays."""
+    world = fakes.World()
+    clock = fakes.FakeClock(world)
+    ways = [plain.ways["rest"], plain.ways["xmlrpc"]]
+    driver = PfSense(Box(ways, clock, SystemRandom()), "wan", False, clock, SystemRandom())
+    d = plain.desired()
+    driver.apply(d, 1, plain.psk(d), LONG)
+    driver.confirm()
+    assert driver.health().firewall.version.startswith("pfSense 2.8.1-RELEASE, ")
+    plain.twin.upgrade("2.9.0-RELEASE")
+    try:
+        assert driver.diff(d) == ()
+        world.mono += VERSIONS_S
+        firewall = driver.health().firewall
+    finally:
+        plain.twin.path("/etc/version").write_text("2.8.1-RELEASE\n")
+    assert firewall.version == "pfSense 2.9.0-RELEASE, FRR 9.1.2, frr 2.0.2_7, by xmlrpc"
+    assert [n for n in firewall.notes if "an upgrade of pfSense removes it" in n]
+
+
+def test_nothing_but_the_command_endpoint_is_asked(plain: PfSenseBench) -> None:
+    """`/status/gateways` above all: what it says hangs after a VTI was made anew."""
+    asked = len(plain.twin.firewall.server.requests)
+    settle(plain)
+    plain.firewall.health()
+    plain.firewall.diagnose("home")
+    plain.firewall.remove("home")
+    assert set(plain.twin.firewall.server.requests[asked:]) == {"POST /api/v2/diagnostics/command_prompt"}
+
+
+def test_the_pair_of_keys_is_made_by_phps_own_openssl(plain: PfSenseBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other tests are given one, because making it takes long."""
+    monkeypatch.setattr(box, "PHP", "/usr/local/bin/php -d disable_functions=")
+    driver = plain.driver("rest")
+    pairs = [driver._box.call("key", {}) for _ in range(2)]
+    assert pairs[0]["n"] != pairs[1]["n"]
+    assert int(pairs[0]["n"], 16).bit_length() == 2048
+    d = plain.desired()
+    driver.apply(d, 1, plain.psk(d), LONG)
+    assert [e.text for e in plain.xml("ipsec/phase1/pre-shared-key")] == [plain.psk(d)]
 
 
 def test_a_refused_key_is_not_tried_again(plain: PfSenseBench) -> None:
