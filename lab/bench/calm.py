@@ -13,7 +13,7 @@ from random import Random
 
 from lab.bench.beginning import HOME, NEIGHBOUR, beginning, thaw, warm_up
 from lab.bench.contenders import Contender, start
-from lab.bench.meter import Meter
+from lab.bench.meter import STEP_S, Meter
 from lab.model import loop
 from lab.model.deeds import DEEDS
 from lab.model.world import World
@@ -55,6 +55,7 @@ async def _play(scenario: str, contender: Contender, seed: int) -> Calm:
 
 
 async def _happens(world: World, happens: Scenario, chance: Random) -> None:
+    await asyncio.sleep(STEP_S / 2)  # never at the moment of a look, where the last bit of the time would decide
     await happens(world, chance)
 
 

@@ -98,6 +98,7 @@ class Server:
         locked = 0 < self.faults.lock_out_after <= self._refused
         if (self.faults.web_down or locked) and request.transport is not None:
             request.transport.abort()
+            raise web.HTTPServiceUnavailable  # nobody hears it; nothing is carried out
 
     def _basic(self, request: web.Request) -> bool:
         expected = base64.b64encode(f"{self._credentials.user}:{self._credentials.password}".encode()).decode()

@@ -274,8 +274,9 @@ class HomeHalf:
         incident = self.unit.incidents.get(link.incident or "")
         moved = reported is not None and link.known_address is not None and reported != link.known_address
         if incident is None:
-            if link.known_address is None or not (lacks or moved):
-                return
+            trouble = [what for what in lacks if what != conditions.NOT_APPLIED]
+            if link.known_address is None or not (trouble or moved):
+                return  # a change that waits to be applied is no trouble
             finding = "home-address-changed" if moved else "tunnel-down"
             incident = IncidentRow(id=self.services.ulid(), connection=self.name, finding=finding, opened=self.now)
         told = len(incident.timeline)

@@ -25,6 +25,9 @@ Status = Literal["True", "False", "Unknown"]
 Verdict = tuple[Status, str, str]  # status, reason, message
 Resources = Mapping[ArmKind, Json | None]
 
+NOT_APPLIED = "the firewall has another configuration"
+"""Of what missing_evidence may say, what a planned change looks like until it is applied."""
+
 _IKE_REASONS = {
     "AUTHENTICATION_FAILED": (
         "AuthenticationFailed",
@@ -138,7 +141,7 @@ def missing_evidence(desired: DesiredTunnel, health: TunnelHealth | None) -> lis
         return ["no fresh heartbeat"]
     lacks = []
     if health.digest != desired.digest():
-        lacks.append("the firewall has another configuration")
+        lacks.append(NOT_APPLIED)
     if not health.child.installed:
         lacks.append("no child SA")
     if health.bgp.state != "Established":

@@ -76,7 +76,7 @@ def decide(s: Situation, now: datetime) -> Decision:
             return GiveUp(("paused: " if paused else "repair policy is observe: ") + "; ".join(s.lacks))
         # A pin from before would go on keeping Azure from healing itself: what was done is undone, and no more.
         return STEADY if s.pin is None else _end_of_pin(s, s.pin, now)
-    if (moved := _moved(s, _pace(s, now)) or _moved_unheard(s)) is not None:
+    if (moved := _moved(s, _pace(s, now)) or _moved_unheard(s, _pace(s, now))) is not None:
         return moved
     if s.pin is not None:
         return _while_pinned(s, s.pin, now) if s.reported_address else _pinned_unheard(s, s.pin, now)
@@ -145,17 +145,17 @@ def _moved(s: Situation, pace: float) -> Decision | None:
     return Act(Rung.PIN, f"signed heartbeat and authoritative DNS agree on {agreed}, was {accepted}", agreed)
 
 
-def _moved_unheard(s: Situation) -> Decision | None:
+def _moved_unheard(s: Situation, pace: float) -> Decision | None:
     """The home is not heard, Azure has lost it, and every DNS server and cache gives it another address. Azure would
     follow its name too, minutes later; so nothing is believed that it would not believe."""
     accepted = s.pin.address if s.pin else s.known_address
-    if s.reported_address is not None or accepted is None or s.azure_status != NOT_CONNECTED or not s.spec.pin:
-        return None
     agreed = s.dns.agreed()
-    if agreed is None or agreed == accepted or agreed in s.taken or s.dns.fault() is not None:
+    if s.reported_address is not None or accepted is None or agreed in (None, accepted) or not s.spec.pin:
         return None
-    if not s.dns.settled_on(agreed):
+    if agreed in s.taken or s.dns.fault() is not None:
         return None
+    if s.azure_status != NOT_CONNECTED or not s.dns.settled_on(str(agreed)):
+        return Wait(pace, f"the home is silent, and its name says {agreed}: Azure and every cache are to agree first")
     return Act(Rung.PIN, f"Azure has lost the home, and all DNS servers agree on {agreed}, was {accepted}", agreed)
 
 

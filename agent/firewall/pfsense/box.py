@@ -26,8 +26,8 @@ MARK, ABSENT = "HOMELINK ", "HOMELINK-ABSENT"
 TIMEOUT_S = 60.0
 """nginx on pfSense waits 180 s for PHP; an apply took 0.5 s on the machine where it was measured."""
 RETRY_GONE_S, RETRY_REFUSED_S = 600.0, 3600.0
-SMALL = 1000
-"""Characters of a command that carries its request with it; with the braces it fits every way."""
+_BRACES = 6
+"""Characters that are put around each command."""
 _ROOM = 80
 """Characters of a command beside the piece that it carries and the file's name."""
 _UNPACK = (
@@ -79,7 +79,7 @@ class Box:
         run = f"{PHP} -f {self._path} {action} {name}"
         small = f"{check}; umask 077; echo '{base64.b64encode(data).decode()}' | openssl base64 -d -A >{name}; {run}"
         for _ in range(2):
-            if len(small) <= SMALL:
+            if len(small) + _BRACES <= self._limit():
                 ran = self._run(small, timeout_s)
             else:
                 self._upload(name, data)

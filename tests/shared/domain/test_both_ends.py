@@ -117,6 +117,12 @@ def test_the_digest_says_what_the_firewall_has() -> None:
     assert replace(unknown, last_sent=older).applied() == older
 
 
+def test_the_heartbeat_says_which_key_the_firewall_has() -> None:
+    older = replace(at.HEALTH, psk_version="v0", digest="of a tunnel that nobody knows")
+    found = row("psk.version", replace(FINE, health=older, evidence=None))
+    assert (found.firewall, found.change) == ("v0", "firewall")
+
+
 def test_frr_is_compared_too() -> None:
     bgp = RunningBgp(65010, 65016, "10.0.1.30", "192.168.1.1", 60, 9)
     ends = replace(FINE, evidence=replace(at.EVIDENCE, bgp=bgp))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain import conditions
+from shared.domain.arm import ArmKind
 from shared.domain.findings import CATALOGUE, FROM_CONDITION, Finding, findings
 from shared.domain.plan import Action
 from shared.domain.situation import Situation
@@ -150,7 +151,7 @@ def test_a_name_that_lags_is_explained_by_the_move() -> None:
     [
         (at.with_report(clock_skew_s=-59.0), "clock-skew"),
         (at.pinned(5.9), "pin-forgotten"),
-        (replace(at.down(), down_since=at.NOW - timedelta(seconds=181)), "azure-failover"),
+        (replace(at.down(), down_since=at.NOW - timedelta(seconds=181), others=0), "azure-failover"),
         (replace(at.down(), down_since=at.NOW - timedelta(seconds=8)), "azure-failover"),
         (replace(at.down("AUTHENTICATION_FAILED"), down_since=at.NOW, others=0), "azure-failover"),
         (replace(at.FINE, azure_status="NotConnected", operation="put runs"), "half-open"),
@@ -183,5 +184,5 @@ def test_the_only_connection_of_a_gateway_may_well_be_in_a_failover() -> None:
 
 def test_an_address_by_hand_in_azure_is_found_without_a_pin() -> None:
     lng = {"fqdn": None, "gatewayIpAddress": at.OTHER}
-    found = codes(at.with_arm(at.ArmKind.LOCAL_GATEWAY, **lng))
+    found = codes(at.with_arm(ArmKind.LOCAL_GATEWAY, **lng))
     assert "pin-forgotten" in found and "azure-address-outdated" in found
