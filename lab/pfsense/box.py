@@ -2,9 +2,9 @@
 mount and PID namespaces of its own.
 
 What a driver sends to a firewall names absolute paths (/cf/conf/config.xml, /usr/local/bin/php, /var/run), and is run
-here unchanged. The root is an ordinary folder, so that tests read it from outside; the machine's programs are links in
-it, without those that FreeBSD lacks, so that a driver that needs `setsid` or `flock` fails here as it would there. A
-reboot ends every process, timers included, and empties /var/run, as the real one does.
+here unchanged. The root is an ordinary folder, so that tests read it from outside; those of the machine's programs that
+FreeBSD has are links in it, so that a driver that needs `setsid` or `flock` fails here as it would there. A reboot
+ends every process, timers included, and empties /var/run, as the real one does.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from tests.shared.domain.situations import WANTED
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SA = {
-    "state": "ESTABLISHED", "remote-host": "203.0.113.10", "remote-id": "203.0.113.10", "encr-alg": "AES_GCM_16", "encr-keysize": "256",
+    "state": "ESTABLISHED",
+    "remote-host": "203.0.113.10", "remote-id": "203.0.113.10", "encr-alg": "AES_GCM_16", "encr-keysize": "256",
     "prf-alg": "PRF_HMAC_SHA2_384", "dh-group": "ECP_384",
     "child": {"encr-alg": "AES_GCM_16", "encr-keysize": "256", "dh-group": "MODP_2048"},
 }  # fmt: skip

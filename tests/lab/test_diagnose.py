@@ -1,0 +1,47 @@
+"""A diagnosis of a real tunnel by a real agent: every place tells what it has, and they agree; then one does not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from lab import scenario
+from lab.client import eventually
+from lab.world import World
+
+pytestmark = pytest.mark.lab
+
+
+async def diagnosed(world: World) -> dict[str, Any]:
+    """As a person would: POST until nothing is waited for."""
+    for _ in range(20):
+        found: dict[str, Any] = await world.api.call("POST", "connections/home/diagnose")
+        if found["asked"] is None:
+            return found
+        await asyncio.sleep(1)
+    raise AssertionError("the agent did not answer")
+
+
+async def test_both_ends_and_what_runs_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with World(factor=240, logs=scenario.logs_folder("test-diagnose")) as world:
+        world.as_azure_would(monkeypatch.setenv)
+        await scenario.join(world, lambda _: None, timing="heartbeat_s = 5\nnudge_s = 5")
+        found = await diagnosed(world)
+        assert found["findings"] == []
+        rows = {r["field"]: r for r in found["bothEnds"]}
+        group, asn = rows["ipsec.dhGroup"], rows["azure.asn"]
+        assert [group[c] for c in ("azure", "firewall", "runningSa", "desired")] == ["ECP384"] * 4
+        assert [asn[c] for c in ("azure", "firewall", "frr", "desired")] == [65515] * 4
+
+        await world.agent_command("pause")
+        frr = world.network.homes["home"].frr
+        await frr.configure(["router bgp 65010", "neighbor 10.0.1.30 remote-as 65016"])
+
+        async def explained() -> bool:
+            now = await world.api.call("GET", "connections/home/findings")
+            told = {f["code"]: f for f in now["findings"]}
+            return "agent-paused" in told and "asn-mismatch" in told.get("bgp-down", {}).get("dependsOn", ())
+
+        await eventually("BGP being down, explained by the ASN", explained, within=60)
