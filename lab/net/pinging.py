@@ -38,13 +38,13 @@ async def pinging(namespace: str, address: str, log: Path) -> AsyncIterator[Ping
             return not ping.running
 
         await until(f"the ping to {address} ending", ended, within=5)
-        result.sent, result.lost = _count(log)
+        result.sent, result.lost = counted(log)
     finally:
         await ping.stop()
 
 
-def _count(log: Path) -> tuple[int, int]:
-    """How many of ping's requests count, and how many of these have no answer."""
+def counted(log: Path) -> tuple[int, int]:
+    """How many requests of a ping that has ended count, and how many of these have no answer."""
     text = log.read_text()
     (transmitted,) = map(int, re.findall(r"(\d+) packets transmitted", text))
     sent = max(0, transmitted - round(1 / EVERY_S))

@@ -39,9 +39,9 @@ async def test_both_ends_and_what_runs_between_them(monkeypatch: pytest.MonkeyPa
         frr = world.network.homes["home"].frr
         await frr.configure(["router bgp 65010", "neighbor 10.0.1.30 remote-as 65016"])
 
-        async def explained() -> bool:
+        async def told() -> bool:
             now = await world.api.call("GET", "connections/home/findings")
-            told = {f["code"]: f for f in now["findings"]}
-            return "agent-paused" in told and "asn-mismatch" in told.get("bgp-down", {}).get("dependsOn", ())
+            after = {f["code"]: f["dependsOn"] for f in now["findings"]}
+            return "agent-paused" in after and "bgp-down" in after.get("routes-incomplete", ())
 
-        await eventually("BGP being down, explained by the ASN", explained, within=60)
+        await eventually("BGP being down, and explaining the missing routes", told, within=30)

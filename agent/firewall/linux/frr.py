@@ -29,6 +29,8 @@ _SHOWN = (
     "bgpTimerConfiguredKeepAliveIntervalMsecs", "bgpTimerHoldTimeMsecs", "externalBgpNbrMaxHopsAway", "lastResetDueTo",
     "lastNotificationReason", "connectionsEstablished", "connectionsDropped",
 )  # fmt: skip
+_LASTING = ("OPEN Message Error/", "Cease/Maximum Number of Prefixes")
+"""Notifications that say why no session will stand until somebody changes something."""
 CONNECT_S = 10
 """FRR's own is 120 s: too long to wait for after a repaired tunnel."""
 
@@ -92,7 +94,7 @@ class Frr:
         health = read_health(peer, self._call("-d", "bgpd", *(w for show in shows for w in ("-c", show))).out)
         if health.state == "Established":
             self._notified.pop(peer, None)
-        elif health.last_error and "/" in health.last_error:  # as in OPEN Message Error/Bad Peer AS
+        elif health.last_error and health.last_error.startswith(_LASTING):
             self._notified[peer] = health.last_error
         return replace(health, last_error=self._notified.get(peer, health.last_error))
 
