@@ -73,7 +73,7 @@ async def test_a_wrong_key_and_a_wrong_asn_are_told_and_mended(monkeypatch: pyte
         async def wrong_asn() -> bool:
             return await condition(world, "BgpEstablished") == ("False", "AsnMismatch")
 
-        await eventually("the status naming the ASN", wrong_asn, within=60)
+        await eventually("the status naming the ASN", wrong_asn, within=120)
         assert "Bad Peer AS" in str(await frr.show("show bgp neighbors 10.0.1.30 json"))
 
         await world.agent_command("resume")
