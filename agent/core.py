@@ -29,7 +29,7 @@ from agent.seams import Clock, Files, Http, Log, Random
 from agent.secret_store import SecretStore
 from agent.servertime import ServerTime
 from agent.uplink import Uplink
-from agent.vigil import Vigil
+from agent.vigil import Vigil, healthy
 from shared.wire.decode import to_plain
 from shared.wire.reports import FirewallHealth, Heartbeat, HeartbeatAnswer, Result
 
@@ -71,6 +71,7 @@ class Agent:
         self._beat_at = self._drift_at = self._nudge_at = float("-inf")
         self._polled_at = self._queue_at = self._queue_not_before = float("-inf")
         self._since: float | None = None
+        self._expected = 0
         self._expecting = False
         self._trouble: dict[str, str] = {}
 
@@ -129,7 +130,16 @@ class Agent:
         changes = self._executor.changes
         fresh = self._health if self._looked_after == changes and "health" not in self._trouble else None
         heard, reachable = self._heard_after == changes, "heartbeat" not in self._trouble
-        self._guard("settle", lambda: self._executor.settle(now, fresh, heard, reachable, paused))
+        ended = False
+
+        def settle() -> None:
+            nonlocal ended
+            ended = self._executor.settle(now, fresh, heard, reachable, paused)
+
+        self._guard("settle", settle)
+        if ended:  # is told at once, with what is true from now on
+            self._observe(now, paused)
+            self._beat_at = now
 
     def _beat(self, now: float, paused: bool) -> None:
         results = _fitting(self._journal.unreported())
@@ -230,9 +240,11 @@ class Agent:
         return self._vigil.incident(self._silent_since is not None) or self._executor.awaiting()
 
     def _expect(self, now: float) -> None:
-        """Somebody who has just started an agent that has no tunnel yet is waiting for its first one."""
-        self._since = now if self._since is None else self._since
-        serves = self._health is not None and bool(self._health.tunnels)
+        """Somebody who has just started an agent, or sent it a change, is waiting for tunnels that work."""
+        if self._since is None or self._expected < self._executor.changes:
+            self._since, self._expected = now, self._executor.changes
+        tunnels = self._health.tunnels if self._health is not None else ()
+        serves = bool(tunnels) and all(healthy(t) for t in tunnels)
         self._expecting = not serves and now - self._since < self._timing.urgent_for_s
 
     def _pace(self, now: float) -> float:

@@ -68,24 +68,25 @@ class Executor:
     def awaiting(self) -> bool:
         return any(b.stage == "awaiting" for b in self._journal.current())
 
-    def settle(self, now: float, health: Health | None, heard: bool, reachable: bool, paused: bool) -> None:
-        """End pending changes. `health` is None unless taken after the latest change; `heard` says whether a heartbeat
+    def settle(self, now: float, health: Health | None, heard: bool, reachable: bool, paused: bool) -> bool:
+        """End pending changes; true when one was. `health` is None unless taken after the latest change; `heard` says whether a heartbeat
         succeeded since then, `reachable` whether the latest one did."""
-        state = self._firewall.read()
+        state, ended = self._firewall.read(), False
         pending = state.pending
         if pending is not None:
             if now >= pending.deadline + self._timing.revert_grace_s:
                 self._log("warning", "rollback", reason="not confirmed in time", connections=pending.connections)
                 self._firewall.rollback()
-                state = self._firewall.read()
+                state, ended = self._firewall.read(), True
             elif not paused and self._may_confirm(pending, state, health, heard, reachable):
                 self._firewall.confirm()
                 self._log("info", "confirmed", connections=pending.connections)
                 self._keep_secrets()
-                state = self._firewall.read()
+                state, ended = self._firewall.read(), True
         for begun in self._journal.current():
             if begun.stage == "awaiting":
                 self._close(begun.command, state, health)
+        return ended
 
     def repair_drift(self, health: Health | None) -> None:
         """Make the firewall carry what is owned, after a reboot or when charon or FRR lost their configuration.
