@@ -167,6 +167,7 @@ class Box:
                 inside.parent.mkdir(parents=True, exist_ok=True)
                 inside.symlink_to(f"/host{place}")
         python = self.root / "usr/local/bin/python3.11"
+        python.parent.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(python):
             python.symlink_to(sys.executable)
 
