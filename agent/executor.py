@@ -69,8 +69,8 @@ class Executor:
         return any(b.stage == "awaiting" for b in self._journal.current())
 
     def settle(self, now: float, health: Health | None, heard: bool, reachable: bool, paused: bool) -> bool:
-        """End pending changes; true when one was. `health` is None unless taken after the latest change; `heard` says whether a heartbeat
-        succeeded since then, `reachable` whether the latest one did."""
+        """End pending changes; true when one was. `health` is None unless taken after the latest change; `heard` says
+        whether a heartbeat succeeded since then, `reachable` whether the latest one did."""
         state, ended = self._firewall.read(), False
         pending = state.pending
         if pending is not None:
