@@ -142,6 +142,8 @@ async def _mend(world: World, name: str) -> None:
             await world.put(name)
     agent_id = place.service.identity()
     known = agent_id and await world.control.store.get("agents", agent_id, "agent") is not None
-    if not known:
+    for _ in range(0 if known else 3):  # a person repeats what failed: the line may have changed a moment ago
         with suppress(AgentError, AssertionError, Gone):
             await world.enrol(name)
+            return
+        await asyncio.sleep(5.0)
