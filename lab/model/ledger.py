@@ -52,7 +52,7 @@ def code(root: Path = ROOT) -> str:
 def commit(root: Path = ROOT) -> str:
     """Of the working tree: abbreviated, with `+` if what is looked at here differs from it."""
     head = _git(root, "rev-parse", "--short=10", "HEAD")
-    return head + ("+" if _git(root, "status", "--porcelain", "--", *SOURCES) else "")
+    return head + ("+" if _git(root, "status", "--porcelain", "--", *SOURCES, ":!lab/model/ledger.csv") else "")
 
 
 def _git(root: Path, *arguments: str) -> str:
