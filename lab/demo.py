@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from lab import scenario
+from lab.documents import document
 from lab.net import sandbox
 from lab.net.run import LabNetError
 from lab.net.topology import Home
@@ -56,7 +57,7 @@ async def play(timeline: Timeline) -> dict[str, Any]:
     async with World(factor=FACTOR, logs=folder, homes=HOMES, progress=timeline.tell) as world:
         timeline.head(f"Joining: creating a gateway takes Azure about 20 minutes; here it runs {FACTOR:g} times faster")
         connections = [scenario.quick(EXAMPLES[home.name]) for home in HOMES]
-        joined = await scenario.join_all(world, [scenario.document("gateway")], connections, tell=timeline.tell)
+        joined = await scenario.join_all(world, [document("gateway")], connections, tell=timeline.tell)
         before = {name: each.pings for name, each in joined.items()}
         timeline.tell(f"ping: {_words(before)}")
         await world.set_clock(1)

@@ -20,12 +20,12 @@ from typing import Any
 import yaml
 
 from lab.client import eventually
+from lab.documents import Document, document
 from lab.net.pinging import Pinged
 from lab.net.pinging import pinging as pinging_to
 from lab.net.run import LabNetError
 from lab.world import ROOT, World
 
-EXAMPLES = ROOT / "docs" / "examples"
 GATEWAY, HOME = "hub", "home"
 """The names in the two documents that most of the lab plays."""
 SECOND_ADDRESS = "198.51.100.77"
@@ -35,14 +35,6 @@ _NOT_TOLD = ("Ready", "InSync", "Recommended")
 _MEASURED = {"TunnelUp": "tunnel_up_s", "BgpEstablished": "bgp_up_s", "Ready": "ready_s"}
 
 Tell = Callable[[str], None]
-Document = dict[str, Any]
-
-
-def document(name: str, **overrides: Any) -> Document:
-    """An example document, with fields of its spec replaced."""
-    loaded: Document = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
-    loaded["spec"] |= overrides
-    return loaded
 
 
 @dataclass

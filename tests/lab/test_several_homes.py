@@ -16,6 +16,7 @@ from azure.mgmt.network.aio import NetworkManagementClient
 
 from lab import scenario
 from lab.client import ApiError, eventually
+from lab.documents import Document, document
 from lab.net import charon, frr, tables
 from lab.net.run import Daemon, inside, namespaces, until
 from lab.world import SUBSCRIPTION, World
@@ -63,7 +64,7 @@ async def key_in_azure(world: World) -> str:
 class Watch:
     """A ping each EVERY_S from the gateway's machine to a home's LAN, and both ends of its tunnel and session."""
 
-    def __init__(self, world: World, connection: scenario.Document) -> None:
+    def __init__(self, world: World, connection: Document) -> None:
         self._world, self.home = world, str(connection["metadata"]["name"])
         self._speaker = connection["spec"]["home"]["bgpAddress"]
         self._ages: dict[str, float] = {}
@@ -170,14 +171,14 @@ async def delete(world: World) -> None:
 
 
 async def test_what_happens_to_one_home_never_touches_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    connections = [scenario.document(name) for name in ("home", "home-apipa", "home-point-to-point")]
+    connections = [document(name) for name in ("home", "home-apipa", "home-point-to-point")]
     assert len({home.wan for home in HOMES}) == 1
     async with (
         World(factor=240, logs=scenario.logs_folder("test-several-homes"), homes=HOMES) as world,
         AsyncExitStack() as stack,
     ):
         world.as_azure_would(monkeypatch.setenv)
-        await scenario.join_all(world, [scenario.document("gateway")], connections, timing=QUICK)
+        await scenario.join_all(world, [document("gateway")], connections, timing=QUICK)
         for home in HOMES:
             assert all((await scenario.pings(world, home.name)).values()), home.name
         await world.set_clock(10)

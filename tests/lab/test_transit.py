@@ -7,6 +7,7 @@ from ipaddress import IPv4Interface
 import pytest
 
 from lab import scenario
+from lab.documents import document
 from lab.net.run import ip_json
 from lab.world import World
 from tests.lab.homes import CABIN, HOME, HOMES, OFFICE
@@ -26,12 +27,12 @@ async def transit_of(world: World, home: str) -> tuple[str, str]:
 
 
 async def test_every_transit_mode_at_two_gateways() -> None:
-    gateways = [scenario.document("gateway"), scenario.document("gateway-active-active")]
-    apipa = scenario.document("home-apipa", **TWO)
+    gateways = [document("gateway"), document("gateway-active-active")]
+    apipa = document("home-apipa", **TWO)
     apipa["spec"]["transit"]["remoteSecond"] = "169.254.22.1"
     connections = [
-        scenario.document("home", transit={"mode": "gatewaySubnet"}),
-        scenario.document("home-point-to-point", **TWO),
+        document("home", transit={"mode": "gatewaySubnet"}),
+        document("home-point-to-point", **TWO),
         apipa,
     ]
     async with World(factor=240, logs=scenario.logs_folder("test-transit"), homes=HOMES) as world:
