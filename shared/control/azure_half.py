@@ -154,7 +154,8 @@ class AzureHalf:
             self._started(work, started)
 
     async def reset(self, rung: Rung, connection: str) -> bool:
-        """Starts a reset, once. False when ARM said clearly that it did not; without its answer it counts as done."""
+        """Starts a reset, once. False only when a lock was in the way: then it may be asked for again. What ARM refuses
+        for good would be refused again, and without its answer nobody knows: both count as tried."""
         gateway = self.unit.gateway
         if gateway is None:
             return False
@@ -169,7 +170,7 @@ class AzureHalf:
             return not e.locked
         except ArmRejected as e:
             self._refuse(ref.kind, ref.name, e.code, str(e))
-            return False
+            return True
         self._started(_Write("reset", ref, {}), started)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_the_ledger_joins_neighbours_and_leaves_out_what_broke() -> None:
     assert filled == [Row(0, 19, "abc", "c0de", 20, 200, "2026-11-03")]
 
 
-def test_the_ledger_survives_its_file(tmp_path: ledger.Path) -> None:
+def test_the_ledger_survives_its_file(tmp_path: Path) -> None:
     rows = ledger.extended([], _verdicts(0, 9, 4), "abc+", "c0de", "2026-11-01")
     ledger.write(rows, tmp_path / "ledger.csv")
     assert ledger.read(tmp_path / "ledger.csv") == rows
@@ -121,7 +122,7 @@ def test_the_committed_ledger_can_be_read() -> None:
         assert row.histories == row.last - row.first + 1
 
 
-def test_another_line_of_the_product_is_another_code(tmp_path: ledger.Path) -> None:
+def test_another_line_of_the_product_is_another_code(tmp_path: Path) -> None:
     for source in ledger.SOURCES:
         (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
         if (ledger.ROOT / source).is_file():

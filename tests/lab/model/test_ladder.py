@@ -1,0 +1,71 @@
+"""The ladder climbed by the real control plane: what hangs in Azure is reset, once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from lab.model.history import Event, History
+from lab.model.play import Outcome, play
+
+CONNECTION, GATEWAY = "arm POST /resetconnection connections/home", "arm POST /reset virtualNetworkGateways/hub"
+
+
+def hangs(*faults: Event, whole: bool = False, homes: int = 1) -> Outcome:
+    wedge = Event(5.0, "wedge", {"home": "home", "whole": whole})
+    return play(History(1, homes, {}, (wedge, *faults)))
+
+
+def resets(outcome: Outcome) -> list[str]:
+    return re.findall(f"{CONNECTION}|{GATEWAY}", outcome.log)
+
+
+def struck(kind: str, call: str, after: bool) -> Event:
+    arguments: dict[str, Any] = {"where": "functions", "skip": 0, "times": 1, "seconds": 0.0}
+    # The first reset comes after RESET_CONNECTION_AFTER_S; the faults must not have ended by then.
+    return Event(6.0, "strike", {"kind": kind, "call": call, "after": after, **arguments})
+
+
+pytestmark = pytest.mark.usefixtures("begun")
+
+
+def test_a_connection_that_hangs_is_dialled_twice_and_reset_once() -> None:
+    outcome = hangs()
+    assert outcome.violations == () and resets(outcome) == [CONNECTION]
+    dialled = outcome.log.index('"kind": "initiate", "outcome": "done"')
+    assert dialled < outcome.log.index(CONNECTION) and "a person resets" not in outcome.log
+
+
+def test_a_gateway_that_hangs_is_reset_when_its_connection_was() -> None:
+    outcome = hangs(whole=True)
+    assert outcome.violations == () and resets(outcome) == [CONNECTION, GATEWAY]
+    assert "a person resets" not in outcome.log
+
+
+def test_one_home_does_not_cut_off_the_other() -> None:
+    """The connection's reset is refused for good, so it is not asked for again, and the other home works."""
+    refused = {"kind": "refuse", "method": "POST", "path": "/resetconnection", "times": 99, "status": 400}
+    trouble = Event(6.0, "arm_trouble", {**refused, "code": "BadRequest", "seconds": 0.0})
+    until = Event(700.0, "owner_works", {"home": "home", "number": 1})  # so long the faults last
+    outcome = hangs(trouble, until, homes=2)
+    assert outcome.violations == () and resets(outcome) == [CONNECTION]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", ["kill", "error"])
+def test_a_reset_whose_outcome_is_unknown_is_not_asked_for_again(kind: str, after: bool) -> None:
+    """It counts as tried: what follows is the gateway's, 25 minutes after the beginning."""
+    until = Event(700.0, "owner_works", {"home": "home", "number": 1})
+    outcome = hangs(struck(kind, "arm.reset_connection", after), until)
+    assert outcome.violations == ()
+    assert resets(outcome) == ([CONNECTION] if after else [GATEWAY])
+
+
+def test_a_reset_that_a_lock_refused_was_none() -> None:
+    locked = {"kind": "refuse", "method": "POST", "path": "/resetconnection", "times": 1, "status": 409}
+    trouble = Event(6.0, "arm_trouble", {**locked, "code": "AnotherOperationInProgress", "seconds": 0.0})
+    until = Event(700.0, "owner_works", {"home": "home", "number": 1})
+    outcome = hangs(trouble, until)
+    assert outcome.violations == () and resets(outcome) == [CONNECTION] * 2
