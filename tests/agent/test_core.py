@@ -422,6 +422,7 @@ def test_what_worked_and_stopped_is_an_incident(what: str) -> None:
 
 def test_what_never_worked_is_no_incident() -> None:
     rig = Rig()
+    rig.run(700)  # the agent's own start is long ago
     rig.control.put(rig.control.apply(desired()))
     rig.run(120)
     assert not rig.control.beats[-1].in_incident
@@ -483,3 +484,16 @@ def test_without_server_time_the_queue_is_not_even_asked_for() -> None:
     rig.run(120)
     assert rig.control.urls
     assert all(url.endswith("/heartbeat") for url in rig.control.urls)
+
+
+def test_the_end_of_a_change_is_told_with_what_is_true_from_then_on() -> None:
+    """The tunnel comes up some beats after the apply: the beat that finds it confirms, and says so itself."""
+    rig = Rig()
+    rig.control.put(rig.control.apply(desired(), ready=True))
+    rig.run(40)
+    assert not rig.control.beats[-1].tunnels[0].confirmed, "it waits for Azure's end"
+    rig.firewall.ready.add("home")
+    rig.firewall.start("home")
+    rig.run(6)
+    assert rig.firewall.snapshot is None
+    assert rig.control.beats[-1].tunnels[0].confirmed and rig.control.beats[-1].results

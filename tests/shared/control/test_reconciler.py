@@ -7,7 +7,7 @@ import pytest
 from shared.control.agents import HEALTH
 from shared.control.lease import Lease
 from shared.control.services import AGENTS, RECONCILE, UNITS
-from shared.control.unit import STATE, IncidentRow, to_data
+from shared.control.unit import LINK, STATE, IncidentRow, to_data
 from shared.domain import parse, render
 from shared.domain.arm import ArmKind
 from shared.errors import ArmBusy, ArmRejected, PermanentError, StoreConflict, TemporaryError
@@ -245,6 +245,18 @@ async def test_one_witness_is_not_enough(world: World, lie: str) -> None:
     assert world.azure_accepts() == FIRST
 
 
+async def test_a_planned_change_opens_no_incident(world: World) -> None:
+    await world.joined()
+    await world.run(60)
+    await world.app.specs.put_connection("home", parse.connection(changed(CONNECTION, "spec.mss", 1300)))
+    await world.app.reconciler.step("hub")
+    row = await world.store.get(UNITS, "hub", LINK + "home")
+    assert row is not None and row.data["applied"]["mss"] == 1300, "the agent has not applied it yet"
+    await world.app.reconciler.step("hub")
+    await world.run(120)
+    assert await world.ready() and await world.app.specs.incidents("home") == []
+
+
 async def test_a_pinned_home_that_moves_again_is_followed(world: World) -> None:
     await world.joined()
     await world.run(60)
@@ -254,6 +266,7 @@ async def test_a_pinned_home_that_moves_again_is_followed(world: World) -> None:
         world.resolver.answer(NAME, address)
         await world.until(lambda a=address: _pinned_to(world, a), 120)
         await world.until(world.ready, 120)
+    assert world.arm.resets == {} and world.azure_accepts() == "198.51.100.99"
 
 
 async def _pinned_to(world: World, address: str) -> bool:
