@@ -1,4 +1,5 @@
-"""The Protocols between the use cases and the world. Adapters: shared/azure, shared/dns. Fakes: tests/fakes.
+"""The Protocols between the use cases and the world. Adapters: shared/azure, shared/dns. In the model world:
+lab/model; fakes that a test moves by hand: tests/fakes.
 
 Everything here is asyncio. A seam speaks in plain values (dicts of ARM's REST shape, dataclasses), never in SDK types,
 so that the use cases do not know which SDK, or which world, is behind it. All raise the tree of shared.errors.

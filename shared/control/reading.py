@@ -5,7 +5,8 @@ a cycle is three lists (gateways, local gateways, connections of the unit's reso
 of Connections), and one GET per connection whose tunnel is not proven, because a list has no connectionStatus. What is
 not read is as desired, for so the mark says; no body is kept. Everything is read again after READ_AGAIN_S, which is how
 late an edit by hand of the virtual network or the public address is seen, and at once without the mark: after an
-operation, a difference, a change of what is desired (the hash), or while something is being deleted.
+operation, a difference, a change of what is desired (the hash), or while something is being deleted. Whenever all is
+read, each connection's key is compared as well (step.py): no list and no diff shows it.
 
 A list only raises suspicion: what is written is planned from GETs of the same step. A crash leaves the old mark or
 none, so at worst the same is read again. A field that ARM's lists leave out costs a GET per cycle, nothing else. Units
