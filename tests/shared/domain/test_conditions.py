@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,33 +15,15 @@ from shared.domain.dns import ONLY_IPV6, DnsFault, DnsView
 from shared.domain.plan import Action, Change, Plan
 from shared.domain.render import AzureEnd
 from shared.wire.commands import DesiredTunnel, SecretRef
-from shared.wire.reports import BgpHealth, ChildHealth, IkeHealth, ProbeHealth, TunnelHealth
-from tests.examples import CONNECTION, GATEWAY, changed
+from shared.wire.reports import BgpHealth, ChildHealth, ProbeHealth
+from tests.examples import CONNECTION, changed
 
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-GW = parse.gateway(GATEWAY).spec
-END = AzureEnd("203.0.113.10", "10.0.1.30")
-HOME, OTHER = "198.51.100.23", "198.51.100.77"
+from .situations import END, GW, HOME, NOW, OTHER, WANTED
+from .situations import HEALTH as GOOD
 
 
 def tunnel(document: dict[str, Any] = CONNECTION) -> DesiredTunnel:
     return render.tunnel("home", "ID", parse.connection(document).spec, GW, END, SecretRef("psk-ID", "v1"))
-
-
-WANTED = tunnel()
-GOOD = TunnelHealth(
-    connection="home",
-    connection_id="ID",
-    generation=1,
-    digest=WANTED.digest(),
-    psk_version="v1",
-    confirmed=True,
-    ike=IkeHealth("ESTABLISHED", "203.0.113.10", 60.0, True),
-    child=ChildHealth(True, 1, 1, 60.0),
-    bgp=BgpHealth("Established", 60.0, ("10.0.0.0/16",), ("192.168.1.0/24",)),
-    routes=("10.0.0.0/16",),
-    probes=(ProbeHealth("10.0.0.4", True, 1.0),),
-)
 
 
 def resource(state: str = "Succeeded", **properties: Any) -> dict[str, Any]:
