@@ -111,7 +111,7 @@ async def test_a_tunnel_and_bgp_come_up_and_every_apply_bounces_them(net: Networ
             return (await fw.session()).get("state") == "Established" and (await fw.session()).get("pfxRcd") == 1
 
         async def each_way() -> bool:
-            """The home having a prefix says nothing of the gateway's table, nor of either kernel's: both follow soon."""
+            """A prefix that the home has says nothing of the gateway or of either kernel yet: they follow soon."""
             return await net.ping("lan", "10.0.0.4") and await net.ping("vm", "192.168.1.50")
 
         await until("BGP", established, within=40)
