@@ -51,6 +51,7 @@ RESET_GATEWAY_COOL_S = 2700  # one takes 800 s (recorded); the second reaches th
 PIN_UNHEARD_S = 3600  # a pin that brought no word from the home is given up: Azure is to heal itself again
 INITIATE_TTL_S = 120  # an old initiate would bounce a healthy tunnel
 INITIATE_AGAIN_S = 60  # a tunnel that is not verified that long after an initiate gets another one, while pinned
+PINNED_INITIATES = 3  # in one pin; a tunnel that stays down after them climbs the rest of the ladder
 FAILOVER_S = 180  # an unplanned failover of a gateway takes up to 3 minutes (Azure docs); planned ones 10-15 s
 PIN_LONG_S = 21_600  # a pin that lasts longer than that is told: TTLs are minutes
 CLOCK_SKEW_S = 60  # an agent's wall clock further off than that is told

@@ -148,7 +148,10 @@ def differences(desired: Any, observed: Any, path: str = "") -> Iterable[Differe
     if isinstance(desired, dict):
         have = observed if isinstance(observed, dict) else {}
         for key, value in desired.items():
-            yield from differences(value, have.get(key), f"{path}.{key}".lstrip("."))
+            if isinstance(value, dict | list) or value != have.get(
+                key
+            ):  # most leaves are equal, and this is called often
+                yield from differences(value, have.get(key), f"{path}.{key}".lstrip("."))
         for one, other in (("fqdn", "gatewayIpAddress"), ("gatewayIpAddress", "fqdn")):
             if one in desired and have.get(other):
                 yield Difference(f"{path}.{other}", have[other], None)

@@ -3,12 +3,12 @@
 First the address, which is what changes at most homes. Two witnesses must agree before anything happens: the source of
 a signed heartbeat and the authoritative servers of the DDNS name, or, while the home is not heard, all DNS servers
 (caches too) and Azure, which says that it has lost the home. DNS alone, which nobody signs, never triggers more than a
-look. A tunnel that is down at an unchanged address climbs the ladder (ladder.py).
+look. A tunnel that is down at an unchanged address, or stays down at the new one, climbs the ladder (ladder.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.wire.commands import DesiredTunnel
@@ -82,16 +82,20 @@ def decide(s: Situation, now: datetime) -> Decision:
         return _while_pinned(s, s.pin, now) if s.reported_address else _pinned_unheard(s, s.pin, now)
     if s.known_address is None or not s.lacks:
         return STEADY
+    return _climb(s, s.open_since or now, now)
+
+
+def _climb(s: Situation, since: datetime, now: datetime) -> Decision:
     if window := ladder.in_maintenance(s.spec, now):
         return Wait(limits.SWEEP_S, f"maintenance {window} UTC; down: " + "; ".join(s.lacks))
-    return ladder.climb(_down(s, now), now)
+    return ladder.climb(_down(s, since), now)
 
 
-def _down(s: Situation, now: datetime) -> ladder.Down:
+def _down(s: Situation, since: datetime) -> ladder.Down:
     return ladder.Down(
         spec=s.spec,
         incident=s.incident,
-        since=s.open_since or now,
+        since=since,
         lacks=s.lacks,
         mismatch=s.mismatch,
         dead=s.dead,
@@ -178,11 +182,15 @@ def _while_pinned(s: Situation, pin: Pin, now: datetime) -> Decision:
     first = s.last_initiate is None or s.last_initiate < pin.since
     if first and not (s.probe_ok and not s.lacks):
         return Act(Rung.INITIATE, "Azure has the new address, and the old SA is dead")
-    if s.lacks:
+    if not s.lacks:
+        return _end_of_pin(s, pin, now)
+    tried = sum(a.rung is Rung.INITIATE and a.at >= pin.since for a in s.attempts)
+    if tried < limits.PINNED_INITIATES:
         if s.last_initiate and now >= s.last_initiate + timedelta(seconds=limits.INITIATE_AGAIN_S):
             return Act(Rung.INITIATE, "no proof since the last time: " + "; ".join(s.lacks))
         return Wait(pace, "waiting for proof: " + "; ".join(s.lacks))
-    return _end_of_pin(s, pin, now)
+    decision = _climb(s, max(pin.since, s.open_since or pin.since), now)  # Azure itself may hang at the new address
+    return replace(decision, seconds=min(pace, decision.seconds)) if isinstance(decision, Wait) else decision
 
 
 def _end_of_pin(s: Situation, pin: Pin, now: datetime) -> Decision:

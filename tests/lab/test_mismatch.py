@@ -70,11 +70,14 @@ async def test_a_wrong_key_and_a_wrong_asn_are_told_and_mended(monkeypatch: pyte
         frr = world.network.homes["home"].frr
         await frr.configure(["router bgp 65010", f"{neighbour} 65016"])
 
+        async def named() -> bool:  # for a few seconds of each attempt only
+            return "Bad Peer AS" in str(await frr.show("show bgp neighbors 10.0.1.30 json"))
+
         async def wrong_asn() -> bool:
             return await condition(world, "BgpEstablished") == ("False", "AsnMismatch")
 
+        await eventually("bgpd naming the ASN", named, within=120)
         await eventually("the status naming the ASN", wrong_asn, within=120)
-        assert "Bad Peer AS" in str(await frr.show("show bgp neighbors 10.0.1.30 json"))
 
         await world.agent_command("resume")
         await eventually("the agent mending the neighbour", ready, within=90)

@@ -44,6 +44,13 @@ def test_a_gateway_that_hangs_is_reset_when_its_connection_was() -> None:
     assert "a person resets" not in outcome.log
 
 
+def test_a_connection_that_hangs_at_a_new_address_is_reset_too() -> None:
+    """The pin is right, dialling does not help: what follows is the ladder's, not dialling for ever."""
+    outcome = hangs(Event(20.0, "move", {"home": "home", "address": "198.51.100.175", "outage_s": 0.0}))
+    assert outcome.violations == () and resets(outcome) == [CONNECTION]
+    assert outcome.log.count("command-accepted") <= 4 and "a person resets" not in outcome.log
+
+
 def test_one_home_does_not_cut_off_the_other() -> None:
     """The connection's reset is refused for good, so it is not asked for again, and the other home works."""
     refused = {"kind": "refuse", "method": "POST", "path": "/resetconnection", "times": 99, "status": 400}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.domain import limits, repair
 from shared.domain.dns import DnsView
-from shared.domain.repair import Act, GiveUp, Pin, Rung, Situation, Wait, decide
+from shared.domain.repair import Act, Attempt, GiveUp, Pin, Rung, Situation, Wait, decide
 from shared.domain.spec import RepairSpec
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -54,6 +54,11 @@ PROVEN = replace(
     last_initiate=ago(20),
     healthy_since=ago(700),
     agrees_since=ago(700),
+)
+
+DIALLED = tuple(Attempt(Rung.INITIATE, ago(s), "1") for s in (430, 370, 310))
+STUCK = replace(
+    PINNED, pin=Pin(NEW, ago(440)), last_initiate=ago(310), attempts=DIALLED, incident="1", open_since=ago(500)
 )
 
 UNHEARD_AND_LOST = replace(
@@ -117,6 +122,21 @@ CASES: list[tuple[str, Situation, type, Rung | None]] = [
         Act,
         Rung.INITIATE,
     ),
+    ("pinned, dialled in vain: Azure hangs", STUCK, Act, Rung.RESET_CONNECTION),
+    (
+        "pinned, dialled in vain, anew",
+        replace(STUCK, pin=Pin(NEW, ago(410)), attempts=DIALLED[1:] + DIALLED[2:]),
+        Wait,
+        None,
+    ),
+    ("pinned, dialled in vain, repair-only", replace(STUCK, spec=RepairSpec(policy="repair-only")), GiveUp, None),
+    (
+        "pinned, dialled in vain, in maintenance",
+        replace(STUCK, spec=RepairSpec(maintenance=("11:00-13:00",))),
+        Wait,
+        None,
+    ),
+    ("pinned, and the ends refuse each other", replace(STUCK, mismatch="PSK"), GiveUp, None),
     ("pinned, moved on", replace(PINNED, reported_address=THIRD, dns=dns(THIRD)), Act, Rung.PIN),
     ("pinned, moved back", replace(PINNED, reported_address=OLD, dns=dns(OLD)), Act, Rung.PIN),
     ("pinned, not healthy for long", replace(PROVEN, healthy_since=ago(599)), Wait, None),
