@@ -31,9 +31,11 @@ RESTART_S = 5.0
 
 
 class Disk:
-    """The state directory: it outlives every life of the agent. `full`: nothing can be written."""
+    """The state directory: it outlives every life of the agent. `full`: nothing can be written. `tell` hears of every
+    file before it is written."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str, bytes], None]) -> None:
+        self._tell = tell
         self.files: dict[str, bytes] = {}
         self.full = False
 
@@ -42,6 +44,7 @@ class Disk:
 
     def write(self, path: str, data: bytes) -> None:
         self._room(path)
+        self._tell(path, data)
         self.files[path] = data
 
     def move(self, source: str, target: str) -> None:
@@ -92,13 +95,15 @@ class Internet:
 
     An access that goes away in the middle of a request takes its answer along. The connection to a control plane is
     kept between heartbeats, and does not outlive the NAT mapping that it was made by: its next request fails at once
-    (measured in the lab; a storage queue is asked too seldom for its connection to be kept).
+    (measured in the lab; a storage queue is asked too seldom for its connection to be kept). `tell` hears of every
+    request and its body.
     """
 
     access: Access
     hosts: Mapping[str, Host]
     queues: Mapping[str, ModelQueue]
     latency: Callable[[], float]
+    tell: Callable[[str, str], None]
     queue_down: bool = False
     _kept: dict[str, int] = field(default_factory=dict)
     """Host -> the line on which the connection to it was made."""
@@ -124,6 +129,7 @@ class Internet:
             if self._kept.pop(where, self.access.line) != self.access.line:
                 raise Unreachable(f"{where}: Connection reset by peer")
             self._kept[where] = self.access.line
+            self.tell(f"a request to {parts.path}", body.decode(errors="replace"))
             try:
                 status, _, content = await host.http(method, url, headers, body, source)
             except Gone:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("ledger.csv")
 SOURCES = (
     *("function_app.py", "host.json", "functions", "shared", "agent", "docs/examples"),
-    *("lab/model", "lab/azure", "lab/host", "lab/dataplane.py", "lab/documents.py"),
+    *("lab/model", "lab/azure", "lab/host", "lab/dataplane.py", "lab/documents.py", "lab/opened.py"),
 )
 SUFFIXES = (".py", ".json", ".yaml")
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -35,7 +36,8 @@ class Mishap:
 
 
 class ModelQueue:
-    """`granted` lists (queue, seconds) of every grant; `host` is where its URLs point."""
+    """`granted` lists (queue, seconds) of every grant; `host` is where its URLs point. `before_put`, when set, is told
+    (queue, text) of every message."""
 
     def __init__(self, clock: Clock, host: str = "queue.invalid") -> None:
         self._clock = clock
@@ -46,6 +48,7 @@ class ModelQueue:
         self._signed: dict[str, tuple[str, datetime]] = {}
         self.granted: list[tuple[str, float]] = []
         self.mishaps: list[Mishap] = []
+        self.before_put: Callable[[str, str], None] | None = None
 
     async def send(self, queue: str, text: str, delay_s: float = 0, ttl_s: float | None = None) -> None:
         delay, ttl = check_message(queue, text, delay_s, ttl_s)
@@ -63,6 +66,8 @@ class ModelQueue:
         self._put(queue, text, [delay], ttl)
 
     def _put(self, queue: str, text: str, delays: list[int], ttl: int) -> None:
+        if self.before_put:
+            self.before_put(queue, text)
         now = self._clock.now()
         messages = self._queues.setdefault(queue, [])
         for delay in delays:

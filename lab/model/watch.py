@@ -13,6 +13,7 @@ from agent.firewall.contract import Revert
 from lab.model.fabric import Fabric
 from lab.model.firewall import ModelFirewall, Snapshot
 from lab.model.loop import LoopClock
+from lab.opened import opened
 from shared.control.services import AGENTS, UNITS
 from shared.control.unit import INCIDENT, LINK, STATE
 from shared.domain import limits
@@ -61,6 +62,15 @@ class Watch:
         for secret in self.secrets:
             if secret in text:
                 self.violate(5, f"a secret is in {where}")
+
+    def packed(self, where: str, text: str) -> None:
+        """A message, a request or a file: its secrets would be inside of seals."""
+        self.scan(where, opened(text))
+
+    def filed(self, path: str, data: bytes) -> None:
+        """By the agent: its identity and the keys in use are what it keeps in files of their own."""
+        if "journal/" in path:
+            self.packed(f"the agent's file {path}", data.decode(errors="replace"))
 
     # 7: a stale writer never wins ----------------------------------------------------------------------------------
 
@@ -123,6 +133,7 @@ class Watch:
     def control(self, control: Control) -> None:
         control.store.before_transact = self.stored
         control.store.after_transact = self.sent
+        control.queue.before_put = self.packed
 
 
 class WatchedFirewall(ModelFirewall):

@@ -96,9 +96,9 @@ class World:
         queues = {c.queue.host: c.queue for c in self.controls.values()}
         service = agent.Service(
             f"{name}-fw",
-            agent.Disk(),
+            agent.Disk(self.watch.filed),
             agent.WallClock(),
-            agent.Internet(home, hosts, queues, self._latency),
+            agent.Internet(home, hosts, queues, self._latency, self.watch.packed),
             firewall,
             SeededRandom(self.chance.getrandbits(32)),
             partial(self._process, name),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.net.pfsense import Pfsense
+from lab.opened import opened
 from lab.world import World
 from shared.azure.calls import Http
 from shared.azure.credential import credential
@@ -97,5 +98,6 @@ async def leaks(world: World) -> list[str]:
     assert len(values) >= 12, "the hunt knows too few secrets to mean anything"
     places = [*(await stored(world)).items(), *logs(world.logs, world.folder), *firewalls(world)]
     assert len(places) >= 12, "the hunt looks in too few places to mean anything"
+    places = [(where, opened(text) if where.startswith(("queue", "table")) else text) for where, text in places]
     found = [f"{what} in {where}" for where, text in places for what, value in values.items() if value in text]
     return found + [f"{what} in {where}" for where, text in places for what, p in SHAPES.items() if p.search(text)]

@@ -26,7 +26,7 @@ class Host:
 
 def test_a_kept_connection_ends_with_its_line_and_the_next_one_works() -> None:
     line, hosts = Line(), {"ctl.invalid": Host()}
-    internet = Internet(line, hosts, {}, lambda: 0.01)  # type: ignore[arg-type]
+    internet = Internet(line, hosts, {}, lambda: 0.01, lambda _where, _text: None)  # type: ignore[arg-type]
 
     async def send() -> Any:
         return (await synchronous(lambda: internet.send("POST", URL, {}, None))).status

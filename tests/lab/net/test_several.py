@@ -50,13 +50,11 @@ class Watch:
         passed = time.monotonic() - self._began
         self._ping._process.send_signal(2)  # it then prints its count
         await self._ping._process.wait()
-        sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", self._ping.tail(4))[0])
-        assert sent > 10 and sent - received <= 1, f"{self._home.name}: {sent - received} of {sent} pings were lost"
-        assert "icmp_seq=1 " in self._ping.tail(10_000)
-        missing = set(range(1, received + 1)) - {
-            int(n) for n in re.findall(r"icmp_seq=(\d+) ", self._ping.tail(10_000))
-        }
-        assert not missing, f"{self._home.name}: pings {sorted(missing)} were lost"
+        (sent,) = re.findall(r"(\d+) packets transmitted", self._ping.tail(4))
+        answered = {int(n) for n in re.findall(r"icmp_seq=(\d+) ", self._ping.tail(10_000))}
+        lost = set(range(1, max(answered) + 1)) - answered
+        assert not lost, f"{self._home.name}: pings {sorted(lost)} were lost"
+        assert max(answered) > max(10, int(sent) - 20), f"{self._home.name}: the last answer is a second old"
         assert await self._facts() == self._before
         assert self.sa_age >= self._ages[0] + passed - 1.5
         assert self.bgp_age >= self._ages[1] + passed - 2

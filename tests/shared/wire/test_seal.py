@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import hmac
+import zlib
 
 import pytest
 from hypothesis import given
@@ -29,6 +32,12 @@ payloads = st.dictionaries(st.text(), json_values, max_size=6)
 @given(payloads, st.sampled_from(Purpose))
 def test_round_trip(payload: dict[str, object], purpose: Purpose) -> None:
     assert unseal(KEY, purpose, seal(KEY, purpose, payload)) == payload
+
+
+def test_what_is_long_travels_deflated() -> None:
+    payload = {f"field {n}": "the same words again" for n in range(60)}
+    text = seal(KEY, Purpose.REPORT, payload)
+    assert len(text) < 1000 and unseal(KEY, Purpose.REPORT, text) == payload
 
 
 @given(payloads, st.data())
@@ -57,11 +66,13 @@ def test_a_seal_fits_one_key_and_one_purpose() -> None:
         unseal(KEY, Purpose.REPORT, text.partition(".")[0])
 
 
-@pytest.mark.parametrize("payload", [b"[1]", b"{", b"\xff", b"3", b"[" * 20_000])
-def test_a_well_sealed_payload_that_is_no_object_is_malformed(payload: bytes) -> None:
-    import hashlib
-    import hmac
+BOMB = zlib.compress(b'{"a": "' + b" " * 10_000_000 + b'"}')
 
+
+@pytest.mark.parametrize(
+    "payload", [b"[1]", b"{", b"\xff", b"3", b"[" * 20_000, b"x", b"x\x9c", zlib.compress(b"{}")[:-1], BOMB]
+)
+def test_a_well_sealed_payload_that_is_no_object_is_malformed(payload: bytes) -> None:
     mac = hmac.new(KEY, b"homelink/1\0report\0" + payload, hashlib.sha256).digest()
     text = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (payload, mac))
     with pytest.raises(Malformed):
@@ -71,5 +82,7 @@ def test_a_well_sealed_payload_that_is_no_object_is_malformed(payload: bytes) ->
 def test_size_is_bounded_on_both_sides() -> None:
     with pytest.raises(Malformed, match="nothing was sent"):
         seal(KEY, Purpose.REPORT, {"a": "x" * MAX_BYTES})
+    longest = {"a": "x" * (MAX_BYTES - 8)}
+    assert unseal(KEY, Purpose.REPORT, seal(KEY, Purpose.REPORT, longest)) == longest
     with pytest.raises(Malformed, match="larger than"):
         unseal(KEY, Purpose.REPORT, "x" * (2 * MAX_BYTES + 1))
