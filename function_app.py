@@ -2,11 +2,12 @@
 
 import azure.functions as func
 
-from functions import agents, alerts, diagnose, events, openapi, plans, reconcile, retention, specs
+from functions import agents, alerts, diagnose, events, imports, openapi, plans, reconcile, retention, specs
 
 app = func.FunctionApp()
 app.register_functions(specs.blueprint)
 app.register_functions(plans.blueprint)
+app.register_functions(imports.blueprint)
 app.register_functions(events.blueprint)
 app.register_functions(alerts.blueprint)
 app.register_functions(diagnose.blueprint)

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     e.set_defaults(run=_enrol)
     for name, help_text, action in (
         ("run", "run until stopped", _run),
-        ("pause", "kill switch: carry out nothing until `resume`", _pause),
+        ("pause", "kill switch: change nothing until `resume`", _pause),
         ("resume", "end `pause`", _resume),
         ("status", "what is applied, waiting and refused", _status),
         ("revert", "called by the dead-man timer", _revert),
@@ -109,7 +109,7 @@ def _stop_signal() -> socket.socket:
 
 def _pause(args: argparse.Namespace) -> int:
     DiskFiles(config.load(args.config).state).write(PAUSE_FILE, b"by the home owner\n")
-    sys.stdout.write("paused: the agent reports, and carries out nothing until `resume`\n")
+    sys.stdout.write("paused: the agent reports and looks, and changes nothing until `resume`\n")
     return 0
 
 

@@ -7,7 +7,8 @@ A step, in this order, each part on its own (what fails in one is reported and d
 4. send a heartbeat if one is due, with health and unacknowledged results; take server time and acknowledgements;
 5. poll the queue if there is reason to, journalling before deleting;
 6. carry out what is journalled.
-The home owner's kill switch (the file `paused`) stops 1, confirming in 3, and refuses everything in 6.
+The home owner's kill switch (the file `paused`) stops 1, confirming in 3, and refuses everything in 6 but `diagnose`,
+which only looks.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ class Executor:
         self._timing = timing
         self._log = log
         self._retry_at: dict[str, float] = {}
+        self._began: dict[str, float] = {}
         self.changes = 0
         self._keys_set: set[str] = set()
         """Changes made so far; only what is seen and heard after the latest one counts for its confirmation."""
@@ -54,7 +55,7 @@ class Executor:
         for command in [b.command for b in self._journal.current() if b.stage == "intent"] + list(
             self._journal.pending()
         ):
-            if paused:
+            if paused and command.kind is not Kind.DIAGNOSE:  # looking harms nothing
                 self._finish(command, "refused", PAUSED)
             elif self._journal.superseded(command):
                 self._finish(command, "superseded", "a newer command for the same purpose was accepted")
@@ -110,6 +111,7 @@ class Executor:
 
     def _carry_out(self, command: Command, now: float, health: Health | None) -> None:
         self._retry_at.pop(command.id, None)
+        self._began.setdefault(command.id, self._server_time())
         if not any(b.command.id == command.id for b in self._journal.current()):
             self._journal.begin(command)
         try:
@@ -220,14 +222,18 @@ class Executor:
         return now is not None and now > command.not_after
 
     def _finish(self, command: Command, outcome: Outcome, detail: str, data: dict[str, object] | None = None) -> None:
-        now = self._time.now(self._clock.monotonic())
-        at = self._clock.wall() if now is None else now
+        at, began = self._server_time(), self._began.pop(command.id, None)
         detail, about = shorten(detail), subject(command)[0]
         kind, generation = command.kind.value, command.generation
-        result = Result(command.id, command.seq, kind, generation, about, outcome, detail, at, data or {})
+        result = Result(command.id, command.seq, kind, generation, about, outcome, detail, at, data or {}, began)
         self._journal.finish(command, result)
         self._retry_at.pop(command.id, None)
-        self._log("info", "command-finished", id=command.id, kind=kind, outcome=outcome, detail=detail)
+        said = {"kind": kind, "outcome": outcome, "detail": detail, "trace": command.trace_id}
+        self._log("info", "command-finished", id=command.id, **said)
+
+    def _server_time(self) -> float:
+        now = self._time.now(self._clock.monotonic())
+        return self._clock.wall() if now is None else now
 
 
 def _missing(desired: DesiredTunnel, health: Health | None) -> str:

@@ -39,7 +39,9 @@ class Inbox:
             self._log("warning", "message-refused", reason=str(e))
             self._journal.refuse(message.text, str(e))
             return
-        self._log("info", "command-accepted", id=command.id, seq=command.seq, kind=command.kind.value)
+        self._log(
+            "info", "command-accepted", id=command.id, seq=command.seq, kind=command.kind.value, trace=command.trace_id
+        )
         self._journal.accept(command)
 
     def _read(self, text: str) -> Command:

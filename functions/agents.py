@@ -10,8 +10,10 @@ import logging
 import azure.functions as func
 
 from functions.web import guarded, source_address
+from shared import telemetry
 from shared.control.reconciler import wake_unit
 from shared.errors import HomelinkError, NotFound
+from shared.telemetry import Attr
 from shared.wire.decode import from_plain, to_plain
 from shared.wire.errors import Malformed
 from shared.wire.keys import Purpose
@@ -41,14 +43,17 @@ async def enrol(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route("agents/{agent}/heartbeat", methods=["POST"], auth_level=ANYONE)
 @guarded
 async def heartbeat(req: func.HttpRequest) -> func.HttpResponse:
+    telemetry.mark(Attr.ROUTINE, True)
     received = await app().heartbeats.receive(_agent(req), _text(req), source_address(req))
+    if received.units:
+        telemetry.news()
     for unit in received.units:
         if received.moved:
             try:
                 await app().reconciler.step(unit)
                 continue
             except HomelinkError as e:
-                log.info("urgent step of %s put off: %s", unit, e)
+                log.info("urgent step put off: %s", e, extra={"gateway": unit})
         await wake_unit(app().services, unit, "heartbeat")
     return func.HttpResponse(received.answer, status_code=200 if received.accepted else 409, mimetype="text/plain")
 
@@ -56,6 +61,7 @@ async def heartbeat(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route("agents/{agent}/queue", methods=["POST"], auth_level=ANYONE)
 @guarded
 async def queue_grant(req: func.HttpRequest) -> func.HttpResponse:
+    telemetry.mark(Attr.ROUTINE, True)
     agent_id = _agent(req)
     request = await _renewal(agent_id, _text(req))
     await app().agents.load(agent_id)

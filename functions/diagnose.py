@@ -7,7 +7,7 @@ from typing import Any
 import azure.functions as func
 
 from functions.web import actor, answer, guarded, name_of
-from shared.control.diagnose import ANSWERS_S, Diagnosis
+from shared.control.diagnose import Diagnosis
 from shared.wiring import app
 
 blueprint = func.Blueprint()
@@ -24,17 +24,19 @@ async def get_findings(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route("connections/{name}/diagnose", methods=["POST"], auth_level=KEY)
 @guarded
 async def diagnose(req: func.HttpRequest) -> func.HttpResponse:
-    """All that can be known at once. 202: the agent was asked, and POSTing again after `Retry-After` tells more."""
+    """All that can be known at once. 202: the agent or Azure's gateway was asked, and POSTing again after `Retry-After`
+    tells more."""
     found = await app().diagnose.ask(name_of(req), actor(req))
-    if found.asked is None:
+    if not found.pending:
         return answer(_body(found))
-    return answer(_body(found), 202, **{"Retry-After": str(ANSWERS_S)})
+    return answer(_body(found), 202, **{"Retry-After": str(found.retry_after_s)})
 
 
 def _body(found: Diagnosis) -> dict[str, Any]:
     return {
         "connection": found.connection,
         "at": found.at.isoformat(),
+        "state": "pending" if found.pending else "complete",
         "findings": [f.model_dump(mode="json", by_alias=True) for f in found.findings],
         "bothEnds": [r.model_dump(mode="json", by_alias=True) for r in found.both_ends],
         "witnesses": [

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from functions.schemas import Key
+from shared.domain.adoption import ImportRequest
 from shared.domain.alert import AlertDocument
 from shared.domain.spec import ConnectionDocument, GatewayDocument
 
@@ -41,6 +42,12 @@ BODIES: dict[type[BaseModel], dict[str, Any]] = {
         },
     },
     Key: {"value": "AKeyOfYourOwn0123456789"},
+    ImportRequest: {
+        "gateway": "/subscriptions/22222222-2222-2222-2222-222222222222/resourceGroups/rg-homelink"
+        "/providers/Microsoft.Network/virtualNetworkGateways/vgw-old",
+        "tenantId": "11111111-1111-1111-1111-111111111111",
+        "agent": "home-fw",
+    },
     AlertDocument: {
         "schemaId": "azureMonitorCommonAlertSchema",
         "data": {

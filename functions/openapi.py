@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from functions import examples, schemas
 from functions.web import answer
+from shared.domain.adoption import ImportRequest
 from shared.domain.alert import AlertDocument
 from shared.domain.spec import ConnectionDocument, GatewayDocument
 
@@ -45,6 +46,7 @@ _EVENTS = (
     ("limit", False, "so many at most"),
     ("next", False, "go on where an answer ended: what its `next` says"),
 )
+_RELEASE = ("release", False, "true, of a deletion: let Azure's resources go, and delete none")
 _ORPHAN = ("orphanHome", False, "true: do not wait for an agent that is gone for good")
 
 OPERATIONS = (
@@ -55,7 +57,7 @@ OPERATIONS = (
         "Create or replace a Gateway",
         {200: schemas.StoredGateway, 201: schemas.StoredGateway},
         GatewayDocument,
-        (409, 412, 422),
+        (409, 412, 422, 428),
         (_PLAN,),
         True,
     ),
@@ -68,7 +70,7 @@ OPERATIONS = (
         {200: schemas.Plan},
         GatewayDocument,
         (404, 409, 422),
-        (_DELETE,),
+        (_DELETE, _RELEASE),
     ),
     Operation(
         "delete",
@@ -77,7 +79,7 @@ OPERATIONS = (
         {202: schemas.Accepted},
         None,
         (404, 409, 412, 422, 428),
-        (_NEEDED,),
+        (_NEEDED, _RELEASE),
         True,
     ),
     Operation("get", "/connections", "Names of all Connections", {200: schemas.Names}),
@@ -87,7 +89,7 @@ OPERATIONS = (
         "Create or replace a Connection",
         {200: schemas.StoredConnection, 201: schemas.StoredConnection},
         ConnectionDocument,
-        (404, 409, 412, 422),
+        (404, 409, 412, 422, 428),
         (_PLAN,),
         True,
     ),
@@ -124,7 +126,7 @@ OPERATIONS = (
     Operation(
         "post",
         "/connections/{name}/diagnose",
-        "What is wrong and where the ends differ, read now; 202: the agent was asked, POST again",
+        "What is wrong and where the ends differ, read now; 202: somebody was asked, POST again",
         {200: schemas.Diagnosis, 202: schemas.Diagnosis},
         None,
         (404, 422),
@@ -144,7 +146,7 @@ OPERATIONS = (
         {200: schemas.Plan},
         ConnectionDocument,
         (404, 409, 422),
-        (_DELETE,),
+        (_DELETE, _RELEASE),
     ),
     Operation(
         "delete",
@@ -153,8 +155,16 @@ OPERATIONS = (
         {202: schemas.Accepted},
         None,
         (404, 409, 412, 422, 428),
-        (_NEEDED, _ORPHAN),
+        (_NEEDED, _ORPHAN, _RELEASE),
         True,
+    ),
+    Operation(
+        "post",
+        "/imports",
+        "The documents that describe a gateway which exists already; nothing is written",
+        {200: schemas.Import},
+        ImportRequest,
+        (404, 409, 422),
     ),
     Operation("post", "/agents/{name}/token", "A one-time enrolment token", {201: schemas.Token}, None, (422,)),
     Operation(

@@ -10,6 +10,7 @@ import azure.functions as func
 from functions.web import answer, document, flag, guarded, name_of, problem
 from shared.control.planning import Preview
 from shared.domain import parse
+from shared.domain.outage import Outage
 from shared.domain.plan import Difference
 from shared.domain.problem import InvalidInput, Problem
 from shared.wiring import app
@@ -35,8 +36,8 @@ async def plan_gateway(req: func.HttpRequest) -> func.HttpResponse:
     """The body is the document, as for the PUT; none with `?delete=true`."""
     name, planning = name_of(req), app().planning
     if _deletes(req):
-        return answer(_body(await planning.delete_gateway(name)))
-    return answer(_body(await planning.put_gateway(name, parse.gateway(document(req)))))
+        return answer(plan_body(await planning.delete_gateway(name, flag(req, "release"))))
+    return answer(plan_body(await planning.put_gateway(name, parse.gateway(document(req)))))
 
 
 @blueprint.route("connections/{name}/plan", methods=["POST"], auth_level=KEY)
@@ -44,8 +45,8 @@ async def plan_gateway(req: func.HttpRequest) -> func.HttpResponse:
 async def plan_connection(req: func.HttpRequest) -> func.HttpResponse:
     name, planning = name_of(req), app().planning
     if _deletes(req):
-        return answer(_body(await planning.delete_connection(name)))
-    return answer(_body(await planning.put_connection(name, parse.connection(document(req)))))
+        return answer(plan_body(await planning.delete_connection(name, flag(req, "release"))))
+    return answer(plan_body(await planning.put_connection(name, parse.connection(document(req)))))
 
 
 @blueprint.route("audit/{month}", methods=["GET"], auth_level=KEY)
@@ -59,7 +60,8 @@ async def get_audit(req: func.HttpRequest) -> func.HttpResponse:
     return answer({"items": [vars(e) for e in found]})
 
 
-def _body(preview: Preview) -> dict[str, Any]:
+def plan_body(preview: Preview) -> dict[str, Any]:
+    """As schemas.Plan."""
     azure = [
         {
             "action": c.action.value,
@@ -75,7 +77,13 @@ def _body(preview: Preview) -> dict[str, Any]:
         for h in preview.home
     ]
     body = {"hash": preview.hash, "refused": preview.refused, "counts": preview.counts()}
-    return {**body, "azure": azure, "home": home}
+    return {**body, "azure": azure, "home": home, "outages": [_outage(o) for o in preview.outages]}
+
+
+def _outage(o: Outage) -> dict[str, Any]:
+    expected = None if o.expected is None else {"p50": o.expected.p50, "p95": o.expected.p95}
+    head = {"connection": o.connection, "kinds": list(o.kinds), "expectedOutageS": expected}
+    return {**head, "simulated": o.simulated, "reason": o.reason}
 
 
 def _difference(d: Difference) -> dict[str, Any]:

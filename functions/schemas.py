@@ -13,6 +13,7 @@ from shared.domain.both_ends import Row
 from shared.domain.conditions import Condition
 from shared.domain.findings import Finding
 from shared.domain.model import NAME_PATTERN, Model
+from shared.domain.outage import Kind
 from shared.domain.spec import ConnectionSpec, GatewaySpec
 from shared.wire.seal import MAX_BYTES
 
@@ -24,6 +25,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "plan": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     "delete": {"type": "boolean"},
     "orphanHome": {"type": "boolean"},
+    "release": {"type": "boolean"},
     "since": {"type": "string", "format": "date-time"},
     "limit": {
         "type": "integer",
@@ -76,7 +78,7 @@ class Difference(Model):
 class AzureChange(Model):
     """`body` is what would be PUT, for a creation; no body of a Plan holds a key."""
 
-    action: Literal["create", "update", "delete", "blocked"]
+    action: Literal["create", "update", "delete", "adopt", "release", "blocked"]
     resource: str
     differences: tuple[Difference, ...]
     body: dict[str, Any] | None
@@ -89,12 +91,31 @@ class HomeChange(Model):
     differences: tuple[Difference, ...]
 
 
+class OutageSeconds(Model):
+    """Half of the times packets do not pass for `p50` seconds at most, 95 times of 100 for `p95`."""
+
+    p50: float
+    p95: float
+
+
+class Outage(Model):
+    """`expectedOutageS` is null where nothing honest can be said, and `reason` says why. `simulated`: the figures of a
+    simulation; else they follow from the Plan alone."""
+
+    connection: str
+    kinds: tuple[Kind, ...]
+    expected_outage_s: OutageSeconds | None
+    simulated: bool
+    reason: str
+
+
 class Plan(Model):
     hash: str = Field(pattern="^[0-9a-f]{64}$")
     refused: str
     counts: dict[str, int]
     azure: tuple[AzureChange, ...]
     home: tuple[HomeChange, ...]
+    outages: tuple[Outage, ...]
 
 
 class IncidentEntry(Model):
@@ -123,7 +144,7 @@ class IncidentRecord(Incident):
 
 
 class Event(Model):
-    """`connection` is null for what concerns the Gateway itself."""
+    """`connection` is null for what concerns the Gateway itself. `trace`: of what brought it about, where known."""
 
     id: str
     at: datetime
@@ -132,6 +153,7 @@ class Event(Model):
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    trace: str | None
 
 
 class Events(Model):
@@ -144,17 +166,19 @@ class Events(Model):
 class Heard(Model):
     """`at`: when this witness was last heard, null for never; `note` says what is not as good as it could be."""
 
-    witness: Literal["azure", "dns", "heartbeat", "diagnosis"]
+    witness: Literal["azure", "azure-bgp", "dns", "heartbeat", "diagnosis"]
     at: datetime | None
     age_seconds: float | None
     note: str
 
 
 class Diagnosis(Model):
-    """`asked`: the command that the agent has not answered yet, null when there is nothing to wait for."""
+    """`state`: pending while the agent or Azure's gateway has not answered. `asked`: the command that the agent has not
+    answered yet, null when there is nothing to wait for."""
 
     connection: str
     at: datetime
+    state: Literal["pending", "complete"]
     findings: tuple[Finding, ...]
     both_ends: tuple[Row, ...]
     witnesses: tuple[Heard, ...]
@@ -168,6 +192,7 @@ class AuditEntry(Model):
     action: str
     subject: str
     detail: dict[str, Any]
+    trace: str | None
 
 
 class AuditEntries(Model):
@@ -193,6 +218,35 @@ class KeptAlert(Model):
 
 class KeptAlerts(Model):
     items: tuple[KeptAlert, ...]
+
+
+class ProblemEntry(Model):
+    path: str
+    value: Any
+    rule: str
+    message: str
+    remedy: str
+
+
+class ImportedDocument(Model):
+    """`document` as far as Azure knows it. `problems` are in the way of a PUT, `findings` are not. `plan`: what the PUT
+    would do, null while a problem is in the way or, of a Connection, until its Gateway is there."""
+
+    document: dict[str, Any]
+    problems: tuple[ProblemEntry, ...]
+    findings: tuple[ProblemEntry, ...]
+    plan: Plan | None
+
+
+class LeftAlone(Model):
+    resource: str
+    reason: str
+
+
+class Import(Model):
+    gateway: ImportedDocument
+    connections: tuple[ImportedDocument, ...]
+    left_alone: tuple[LeftAlone, ...]
 
 
 class Accepted(Model):
@@ -236,14 +290,6 @@ class Sealed(RootModel[str]):
     """base64url(payload).base64url(MAC), see docs/wire.md."""
 
     root: str = Field(pattern=r"^([A-Za-z0-9_-]{4})*[A-Za-z0-9_-]{2,4}\.[A-Za-z0-9_-]{43}$", max_length=2 * MAX_BYTES)
-
-
-class ProblemEntry(Model):
-    path: str
-    value: Any
-    rule: str
-    message: str
-    remedy: str
 
 
 class ProblemDetails(Model):

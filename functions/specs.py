@@ -69,7 +69,9 @@ async def put_gateway(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpRe
     name, parsed = name_of(req), parse.gateway(document(req))
     if (given := query(req, "plan")) is not None:
         app().planning.consented(await app().planning.put_gateway(name, parsed), given)
-    stored = await app().specs.put_gateway(name, parsed, actor=actor(req), expected=_expected(req))
+    stored = await app().specs.put_gateway(
+        name, parsed, actor=actor(req), expected=_expected(req), consent=given is not None
+    )
     wake.set(wake_message(app().services, stored.name, "put"))
     return _answer(stored)
 
@@ -91,10 +93,11 @@ async def get_gateway_status(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.queue_output("wake", "reconcile", "AzureWebJobsStorage")
 @guarded
 async def delete_gateway(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
-    name = name_of(req)
-    preview = await app().planning.delete_gateway(name)
+    """`?release=true`: Azure's resources stay, without our tags."""
+    name, release = name_of(req), flag(req, "release")
+    preview = await app().planning.delete_gateway(name, release)
     app().planning.consented(preview, _plan_hash(req))
-    await app().specs.delete_gateway(name, actor=actor(req), expected=_expected(req))
+    await app().specs.delete_gateway(name, actor=actor(req), expected=_expected(req), release=release)
     wake.set(wake_message(app().services, name_of(req), "delete"))
     return answer({"deleting": True}, 202)
 
@@ -112,7 +115,9 @@ async def put_connection(req: func.HttpRequest, wake: func.Out[str]) -> func.Htt
     name, parsed = name_of(req), parse.connection(document(req))
     if (given := query(req, "plan")) is not None:
         app().planning.consented(await app().planning.put_connection(name, parsed), given)
-    stored = await app().specs.put_connection(name, parsed, actor=actor(req), expected=_expected(req))
+    stored = await app().specs.put_connection(
+        name, parsed, actor=actor(req), expected=_expected(req), consent=given is not None
+    )
     wake.set(wake_message(app().services, parsed.spec.gateway, "put"))
     return _answer(stored)
 
@@ -166,12 +171,15 @@ async def put_psk(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpRespon
 @blueprint.queue_output("wake", "reconcile", "AzureWebJobsStorage")
 @guarded
 async def delete_connection(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
-    """`?orphanHome=true`: the agent is gone for good, so what it left at home is not waited for."""
-    name = name_of(req)
+    """`?orphanHome=true`: the agent is gone for good, so what it left at home is not waited for. `?release=true`: as
+    for a Gateway."""
+    name, release = name_of(req), flag(req, "release")
     orphan = flag(req, "orphanHome")
-    preview = await app().planning.delete_connection(name)
+    preview = await app().planning.delete_connection(name, release)
     app().planning.consented(preview, _plan_hash(req))
-    unit = await app().specs.delete_connection(name, actor=actor(req), expected=_expected(req), orphan_home=orphan)
+    unit = await app().specs.delete_connection(
+        name, actor=actor(req), expected=_expected(req), orphan_home=orphan, release=release
+    )
     wake.set(wake_message(app().services, unit, "delete"))
     return answer({"deleting": True}, 202)
 

@@ -12,9 +12,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import azure.functions as func
 
+from functions.entered import entered
+from shared import telemetry
 from shared.domain.problem import InvalidInput, Problem, shown
 from shared.domain.spec import NAME
 from shared.errors import HomelinkError, NotConfigured, NotFound, Precondition, Refused, StoreConflict, TemporaryError
+from shared.telemetry import Attr, SpanKind
 from shared.wire.errors import BadSeal, WireError
 
 log = logging.getLogger("homelink.http")
@@ -31,12 +34,14 @@ def answer(body: Any, status: int = 200, **headers: str) -> func.HttpResponse:
 def problem(status: int, title: str, detail: str, problems: tuple[Problem, ...] = ()) -> func.HttpResponse:
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if problems:
-        body["errors"] = [
-            {"path": p.path, "value": shown(p.value), "rule": p.rule, "message": p.message, "remedy": p.remedy}
-            for p in problems
-        ]
+        body["errors"] = [problem_entry(p) for p in problems]
     text = json.dumps(body, default=str)
     return func.HttpResponse(text, status_code=status, mimetype="application/problem+json")
+
+
+def problem_entry(p: Problem) -> dict[str, Any]:
+    """As schemas.ProblemEntry."""
+    return {"path": p.path, "value": shown(p.value), "rule": p.rule, "message": p.message, "remedy": p.remedy}
 
 
 def document(request: func.HttpRequest) -> Any:
@@ -116,10 +121,11 @@ def guarded(handler: Handler) -> Handler:
     """Turns the exception trees into answers. What is in none of them is a bug, and the host answers 500.
 
     The host reads names and types of the bindings from the wrapped signature and passes them by keyword.
+
+    Each request is a span and its answer names the trace. A GET changes nothing, so it is routine.
     """
 
-    @functools.wraps(handler)
-    async def run(**bindings: Any) -> func.HttpResponse:
+    async def answered(**bindings: Any) -> func.HttpResponse:
         try:
             return await handler(**bindings)
         except InvalidInput as e:
@@ -146,5 +152,19 @@ def guarded(handler: Handler) -> Handler:
             return problem(500, "Homelink is not set up", str(e))
         except HomelinkError as e:
             return problem(502, "Azure or the vault refuses", str(e))
+
+    @functools.wraps(handler)
+    async def run(**bindings: Any) -> func.HttpResponse:
+        request: func.HttpRequest = bindings["req"]
+        name, given, routine = f"http {handler.__name__}", request.headers.get("traceparent"), request.method == "GET"
+        with entered(name, SpanKind.SERVER, given, routine=routine):
+            telemetry.mark(Attr.METHOD, request.method)
+            response = await answered(**bindings)
+            telemetry.mark(Attr.STATUS, response.status_code)
+            if response.status_code >= 500:
+                telemetry.failed(str(response.status_code))
+            if (trace := telemetry.trace_id()) is not None:
+                response.headers[telemetry.HEADER] = trace
+            return response
 
     return run

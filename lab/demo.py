@@ -1,6 +1,7 @@
 """`make demo`: two homes behind NAT, one with a pfSense and one with a Linux firewall, join a (simulated) Azure over
-real IKEv2 tunnels with real BGP; the first loses its address and comes back. Exit code 0 only if pings went both ways
-before and after, and the second home lost none meanwhile. Leaves build/demo.json.
+real IKEv2 tunnels with real BGP; the second gets another DPD timeout, whose cost its Plan foretold; then the first
+loses its address and comes back, and so does the second. Exit code 0 only if pings went both ways before and after, and
+the second home lost none while the first was away. Leaves build/demo.json.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import scenario
+from lab import planned, scenario, traces
 from lab.documents import document
 from lab.net import sandbox
 from lab.net.run import LabNetError
 from lab.net.topology import Home
-from lab.world import MAX_TIMER_FACTOR, ROOT, World
+from lab.world import MAX_TIMER_FACTOR, ROOT, TELEMETRY, World
 
 FACTOR = 120.0
 HOME = Home(firewall="pfsense")
@@ -29,6 +30,10 @@ CABIN = Home(
 )
 HOMES = (HOME, CABIN)
 EXAMPLES = {HOME.name: "home", CABIN.name: "home-point-to-point"}
+DPD_TIMEOUT_S = 30
+CABINS_SECOND_ADDRESS = "198.51.100.78"
+UNPIN_AFTER_S = 40
+"""Instead of 600, to see a pin end; so long that `cabin` is pinned first, for Azure takes one write at a time."""
 RESULT = ROOT / "build" / "demo.json"
 
 
@@ -56,35 +61,52 @@ async def play(timeline: Timeline) -> dict[str, Any]:
     folder = scenario.logs_folder("demo")
     async with World(factor=FACTOR, logs=folder, homes=HOMES, progress=timeline.tell) as world:
         timeline.head(f"Joining: creating a gateway takes Azure about 20 minutes; here it runs {FACTOR:g} times faster")
-        connections = [scenario.quick(EXAMPLES[home.name]) for home in HOMES]
+        repair = {"unpinAfterSeconds": UNPIN_AFTER_S}
+        connections = [document(EXAMPLES[home.name], repair=repair) for home in HOMES]
         joined = await scenario.join_all(world, [document("gateway")], connections, tell=timeline.tell)
         before = {name: each.pings for name, each in joined.items()}
         timeline.tell(f"ping: {_words(before)}")
+        timeline.head("A planned change: Azure shall find cabin dead after 30 s instead of 45")
+        changed = document(EXAMPLES[CABIN.name], repair=repair, dpdTimeoutSeconds=DPD_TIMEOUT_S)
+        change = await planned.change(world, timeline.tell, changed)
         await world.set_clock(1)
         timeline.factor = 1
         timeline.head("The address of home changes: from here on everything runs at its real pace")
         async with scenario.pinging(world, CABIN.name) as untouched:
             recovered = await scenario.lose_address(world, timeline.tell, home=HOME.name)
-            await scenario.end_pin(world, timeline.tell, recovered)
         timeline.tell(
             f"{CABIN.name}: {untouched.sent} pings since the address of {HOME.name} changed, {untouched.lost} lost"
+        )
+        timeline.head("The address of cabin changes; meanwhile the pin of home ends")
+        tell, new = timeline.tell, CABINS_SECOND_ADDRESS
+        second, _ = await asyncio.gather(
+            scenario.lose_address(world, tell, new, home=CABIN.name),
+            scenario.end_pin(world, tell, recovered, within=240),
         )
         after = {home.name: await scenario.pings(world, home.name) for home in HOMES}
         timeline.tell(f"ping: {_words(after)}")
         metrics = await world.api.metrics()
+        trace = await traces.told(world, HOME.name)
     return {
         "homes": [
             {
                 "name": home.name,
                 "firewall": home.firewall,
                 "tunnel_up_s": round(joined[home.name].tunnel_up_s, 1),
-                "recovered_s": round(recovered.recovered_s, 1) if home is HOME else None,
+                "recovered_s": round(back.recovered_s, 1),
             }
-            for home in HOMES
+            for home, back in zip(HOMES, (recovered, second), strict=True)
         ],
         "tunnel_up_s": round(joined[HOME.name].tunnel_up_s, 1),
         "bgp_up_s": round(joined[HOME.name].bgp_up_s, 1),
         "ping_before": _all(before),
+        "planned_change": {
+            "connection": change.connection,
+            "kind": change.kind,
+            "expected_s": {"p50": change.p50, "p95": change.p95},
+            "measured_s": change.measured_s,
+            "clock_factor": change.factor,
+        },
         "address_changed_at": recovered.changed_at.isoformat(),
         "tunnel_broke": True,
         "detected_s": round(recovered.detected_s, 1),
@@ -107,6 +129,7 @@ async def play(timeline: Timeline) -> dict[str, Any]:
             "the ISP's address change",
         ],
         "incident": recovered.timeline,
+        "trace": trace,
     }
 
 
@@ -121,15 +144,22 @@ def _words(pings: dict[str, dict[str, bool]]) -> str:
 
 def _summary(console: Console, result: dict[str, Any]) -> None:
     tunnels = ", ".join(f"{h['name']} ({h['firewall']}) {h['tunnel_up_s']} s" for h in result["homes"])
+    change, away = result["planned_change"], [f"{h['name']} {h['recovered_s']} s" for h in result["homes"]]
+    expected = change["expected_s"]
     console.print(
         f"\nTunnel up from the PUT (Azure's part {FACTOR:g} times faster than real): {tunnels}.\n"
+        f"Planned change of {change['connection']} ({change['kind']}), seconds without packets: its Plan expected "
+        f"{expected['p50']:g} (p95 {expected['p95']:g}; simulated), measured {change['measured_s']:g} (at "
+        f"its real pace: only Azure's operation before it ran {change['clock_factor']:g} times faster).\n"
         f"After the address change of {HOME.name}: noticed after {result['detected_s']} s, first ping after "
         f"{result['first_ping_s']} s, recovery verified after {result['recovered_s']} s (all at real pace; the pin "
-        f"ended after {scenario.UNPIN_AFTER_S} healthy seconds, by default 600).\n"
+        f"ended after {UNPIN_AFTER_S} healthy seconds, by default 600).\n"
+        f"Recovery verified after an address change: {', '.join(away)}.\n"
         f"{CABIN.name} meanwhile: {result['untouched']['pings']} pings, {result['untouched']['lost']} lost.\n"
         f"ARM: {result['arm_reads']} reads, {result['arm_writes']} writes; resets: {result['resets']}.\n"
         "Real: strongSwan, FRR, NAT, DNS, the agent, the Functions app, Azurite, the Azure SDKs, PHP on the pfSense. "
         "Simulated: ARM, Key Vault, the identity endpoint, pfSense's own functions.\n"
+        f"Telemetry in build/lab/demo/{TELEMETRY}: {result['trace']}.\n"
         f"Details: {RESULT.relative_to(ROOT)}, logs in build/lab/demo",
         highlight=False,
     )

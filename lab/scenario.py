@@ -190,8 +190,9 @@ async def end_pin(world: World, tell: Tell, result: Recovered, within: float = 1
 
 
 async def _look(world: World, tell: Tell, result: Recovered) -> None:
-    """What the home's Incident says by now."""
-    found = (await world.api.call("GET", f"connections/{result.home}/incidents"))["items"]
+    """What the home's Incident says by now; earlier ones are another story."""
+    items = (await world.api.call("GET", f"connections/{result.home}/incidents"))["items"]
+    found = [i for i in items if datetime.fromisoformat(i["opened"]) >= result.changed_at]
     if not found:
         return
     incident = found[0]

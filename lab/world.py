@@ -33,6 +33,7 @@ CONTROLLER = "lab"
 TENANT, SUBSCRIPTION = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 MAX_TIMER_FACTOR = 12.0
 FIREWALLS = {"linux": "Linux: strongSwan, FRR", "pfsense": "pfSense"}
+TELEMETRY = "telemetry.jsonl"
 DNS_TTL_S = 20  # dynamic names mostly have 60; a pin ends only after it, and the demo should too
 
 
@@ -105,6 +106,7 @@ class World:
 
     async def _start(self) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
+        (self.logs / TELEMETRY).unlink(missing_ok=True)  # it is appended to
         await self._stack.enter_async_context(self.network)
         homes = ", ".join(f"{home.name} ({FIREWALLS[home.firewall]})" for home in self.network.topology.homes)
         self._progress(f"network: Internet, DNS; NAT router, firewall and LAN host of {homes}")
@@ -172,6 +174,7 @@ class World:
             "HOMELINK_VERIFY_VAULT_CHALLENGE": "false",
             "HOMELINK_CA_FILE": str(cert.ca),
             "HOMELINK_RESOLVERS": RESOLVER,
+            "HOMELINK_TELEMETRY_FILE": str(self.logs / TELEMETRY),
             "LAB_HOST_FUNCTION_KEY": self._key,
             # Azure's least values: a host that follows a killed one takes over its timers in seconds, not minutes.
             "AzureFunctionsJobHost__singleton__listenerLockPeriod": "00:00:15",

@@ -7,7 +7,7 @@ so that the use cases do not know which SDK, or which world, is behind it. All r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from shared.domain.arm import ArmKind as ArmKind
 from shared.domain.arm import ArmRef as ArmRef
+from shared.domain.bgp import BgpAnswer as BgpAnswer
+from shared.domain.bgp import BgpQuestion as BgpQuestion
 from shared.domain.dns import DnsView as DnsView
 
 Json = dict[str, Any]
@@ -45,6 +47,15 @@ class Operation:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A question to a gateway. `answer` None: ask again at `operation_url` in so many seconds."""
+
+    operation_url: str | None
+    retry_after_s: float
+    answer: BgpAnswer | None = None
+
+
 class Arm(Protocol):
     """Azure Resource Manager. No call waits for an operation, sleeps, or retries. Bodies are ARM's REST shape.
 
@@ -72,10 +83,29 @@ class Arm(Protocol):
         """Whether the connection's key is this one: ARM tells it in clear, and it goes no further than the adapter."""
         ...
 
+    async def move_shared_key(self, ref: ArmRef, put: Callable[[str], Awaitable[str]]) -> str:
+        """Hands the connection's key to `put`, and to nothing else; returns what `put` returned. Raises ArmRejected
+        for a connection without one."""
+        ...
+
+    async def tag(self, ref: ArmRef, tags: Mapping[str, str]) -> Started:
+        """Gives the resource these tags, and no others; nothing else of it is written."""
+        ...
+
     async def reset_connection(self, ref: ArmRef) -> Started: ...
     async def reset_gateway(self, ref: ArmRef) -> Started: ...
     async def poll(self, operation_url: str) -> Operation:
         """One GET. Raises PermanentError, without a request, for a URL that is not on the ARM host over https."""
+        ...
+
+    async def ask_bgp(self, gateway: ArmRef, question: BgpQuestion, peer: str = "") -> Asked:
+        """Asks the gateway's instances, which changes nothing and locks nothing. `peer` is for ADVERTISED. Counts as a
+        write against the quota."""
+        ...
+
+    async def bgp_answer(self, question: BgpQuestion, operation_url: str) -> Asked:
+        """One GET of a question's own URL, which ARM keeps for a while after the answer. Raises as `poll`, and
+        ArmRejected for an operation that failed or is gone, and for an answer that cannot be read."""
         ...
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Any
 
+from shared.control.adoption import Adoption
 from shared.control.agents import Agents
 from shared.control.alerts import Alerts
 from shared.control.audit import Audit, AuditedArm
@@ -32,6 +34,7 @@ class App:
     agents: Agents
     specs: Specs
     planning: Planning
+    adoption: Adoption
     diagnose: Diagnose
     audit: Audit
     heartbeats: Heartbeats
@@ -42,16 +45,19 @@ class App:
 
 _bound: ContextVar[App | None] = ContextVar("bound", default=None)
 _real: list[App] = []
+_watched: list[bool] = []
 
 
 def build(services: Services) -> App:
     agents, specs = Agents(services), Specs(services)
+    planning = Planning(services, agents, specs)
     audited = replace(services, arm=AuditedArm(services.arm, services))
     return App(
         services=services,
         agents=agents,
         specs=specs,
-        planning=Planning(services, agents, specs),
+        planning=planning,
+        adoption=Adoption(services, specs, planning),
         diagnose=Diagnose(services, agents, specs),
         audit=Audit(services),
         heartbeats=Heartbeats(services, agents),
@@ -78,6 +84,26 @@ def app() -> App:
     return _real[0]
 
 
+def watch() -> None:
+    """Spans, measurements and log lines of this process go where the app settings say; not in a world that is bound."""
+    if _watched or _bound.get() is not None:
+        return
+    from shared.azure.monitor import start
+    from shared.logs import structured
+
+    _watched.append(True)
+    start(os.environ)
+    structured()
+
+
+def traced(services: Services) -> Services:
+    """The same, each call of an adapter a span."""
+    from shared.traced import Traced
+
+    seams: dict[str, Any] = {n: Traced(n, getattr(services, n)) for n in ("arm", "resolver", "store", "queue", "vault")}
+    return replace(services, **seams)
+
+
 def _azure() -> Services:
     from shared.azure.arm import AzureArm
     from shared.azure.calls import Http
@@ -95,7 +121,7 @@ def _azure() -> Services:
         raise NotConfigured(f"app settings: {e}") from None
     http, clock = Http(settings.ca_file), SystemClock()
     identity = credential(http, os.environ)
-    return Services(
+    services = Services(
         arm=AzureArm(settings, http, identity),
         resolver=DnsResolver(settings.resolvers),
         store=TableStore(settings, http, identity),
@@ -106,3 +132,4 @@ def _azure() -> Services:
         controller=ControllerId(settings.controller_id),
         keep=Keep(settings.events_days, settings.audit_days),
     )
+    return traced(services)

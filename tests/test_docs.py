@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from shared.domain import conditions, limits, parse, plan, rules
+from shared.domain import conditions, limits, parse, plan, refusals, rules
 from shared.domain.dns import DnsFault
 from shared.domain.findings import CATALOGUE
 from shared.domain.spec import ConnectionDocument, GatewayDocument
@@ -280,7 +280,7 @@ def test_reference_names_every_reason() -> None:
             reason = node.elts[0]
             if isinstance(reason, ast.Constant) and re.fullmatch(r"([A-Z][a-z]+){2,}", str(reason.value)):
                 found.add(str(reason.value))
-    found |= {reason for reason, _ in conditions._IKE_REASONS.values()} | {str(fault) for fault in DnsFault}
+    found |= {r.reason for r in refusals.REFUSALS.values() if r.reason} | {str(fault) for fault in DnsFault}
     assert found >= {"Ipv6Only", "PortForwardNeeded", "DoubleNat"}
     assert len(found) > 20
     assert not [reason for reason in sorted(found) if f"`{reason}`" not in source]

@@ -212,10 +212,10 @@ class VirtualNetworkGateways(Provider):
             label = self.world.plumbing.label(gateway)
             if name == "getbgppeerstatus":
                 peers = await plane.bgp_peers(label)
-                return {"value": [_peer(p, local) for p in peers if peer in ("", "None", p.neighbor)]}
+                return {"value": [shown_peer(p, local) for p in peers if peer in ("", "None", p.neighbor)]}
             if name == "getlearnedroutes":
-                return {"value": [_route(r, local) for r in await plane.learned_routes(label)]}
-            return {"value": [_route(r, local) for r in await plane.advertised_routes(label, peer)]}
+                return {"value": [shown_route(r, local) for r in await plane.learned_routes(label)]}
+            return {"value": [shown_route(r, local) for r in await plane.advertised_routes(label, peer)]}
 
         if name == "getadvertisedroutes" and not peer:
             raise bad_request("MissingPeer", "getAdvertisedRoutes needs the query parameter 'peer'.")  # L
@@ -294,7 +294,8 @@ def _bgp_addresses(subnet: ipaddress.IPv4Network, *, active_active: bool) -> lis
     return [last_usable(subnet)]
 
 
-def _peer(peer: BgpPeer, local: str) -> Json:
+def shown_peer(peer: BgpPeer, local: str) -> Json:
+    """As getBgpPeerStatus shows it; `local`: the address of an instance that does not tell its own."""
     return {
         "localAddress": peer.local_address or local,
         "neighbor": peer.neighbor,
@@ -317,7 +318,8 @@ def timespan(seconds: float) -> str:
     return (f"{days}." if days else "") + f"{hours:02}:{minutes:02}:{whole:02}.{fraction:07}"
 
 
-def _route(route: Route, local: str) -> Json:
+def shown_route(route: Route, local: str) -> Json:
+    """As getLearnedRoutes and getAdvertisedRoutes show it."""
     return {
         "localAddress": route.local_address or local,
         "network": route.network,

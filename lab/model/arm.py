@@ -7,7 +7,7 @@ here what it means to the real adapter; only the SDK and the socket are missing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -26,9 +26,9 @@ from lab.azure.store import Store
 from lab.dataplane import DataPlane
 from shared.azure.arm import without_secrets
 from shared.azure.arm_errors import failure, gone
-from shared.azure.arm_operations import operation_of, started
+from shared.azure.arm_operations import asked, operation_of, started
 from shared.errors import PermanentError
-from shared.seams import ArmKind, ArmRef, Json, Operation, Started
+from shared.seams import ArmKind, ArmRef, Asked, BgpQuestion, Json, Operation, Started
 
 BASE = "https://management.invalid"
 TENANT = "11111111-1111-1111-1111-111111111111"
@@ -134,6 +134,15 @@ class ModelArm:
             raise failure(ref.name, response)
         return bool(response.json()["value"] == value)
 
+    async def move_shared_key(self, ref: ArmRef, put: Callable[[str], Awaitable[str]]) -> str:
+        response = await self._send("GET", ref.id() + "/sharedkey")
+        if response.status_code != 200:
+            raise failure(ref.name, response)
+        return await put(str(response.json()["value"]))
+
+    async def tag(self, ref: ArmRef, tags: Mapping[str, str]) -> Started:
+        return await self._write("PATCH", ref, "", {"tags": dict(tags)}, (200,))
+
     async def reset_connection(self, ref: ArmRef) -> Started:
         return await self._write("POST", ref, "/resetconnection", {}, (202,))
 
@@ -141,11 +150,20 @@ class ModelArm:
         return await self._write("POST", ref, "/reset", {}, (200, 202))
 
     async def poll(self, operation_url: str) -> Operation:
-        if not operation_url.startswith(BASE + "/"):
+        return operation_of(operation_url, await self._operation(operation_url))
+
+    async def ask_bgp(self, gateway: ArmRef, question: BgpQuestion, peer: str = "") -> Asked:
+        query = {"api-version": "2026-03-01", **({"peer": peer} if question is BgpQuestion.ADVERTISED else {})}
+        return asked(question, await self._send("POST", f"{gateway.id()}/{question.value}", query=query))
+
+    async def bgp_answer(self, question: BgpQuestion, operation_url: str) -> Asked:
+        return asked(question, await self._operation(operation_url), operation_url)
+
+    async def _operation(self, url: str) -> _Response:
+        parts = urlsplit(url)
+        if f"{parts.scheme}://{parts.netloc}" != BASE:
             raise PermanentError("The operation URL is not on the ARM host: not asked. Read the resource.")
-        parts = urlsplit(operation_url)
-        response = await self._send("GET", parts.path, query=dict(parse_qsl(parts.query)))
-        return operation_of(operation_url, response)
+        return await self._send("GET", parts.path, query=dict(parse_qsl(parts.query)))
 
     async def _write(self, verb: str, ref: ArmRef, action: str, body: Json, good: tuple[int, ...]) -> Started:
         self._tell(f"{verb} {action}".strip(), ref)

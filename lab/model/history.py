@@ -83,7 +83,9 @@ def _meeting(chance: Random, event: Event, homes: int) -> list[Event]:
     """What lies in wait for the next call or message meets one, half of the time: something makes the two ends work."""
     if event.deed not in ("arm_trouble", "mishap", "strike") or chance.random() < 0.5:
         return [event]
-    home, work = chance.choice(HOMES[:homes]), chance.choice(["move", "change_spec", "rotate_key"])
+    # Only a move makes the agent dial, and only a dial shows a command that is carried out twice.
+    likely = ["move", "move", "change_spec", "rotate_key"]
+    home, work = event.arguments.get("home") or chance.choice(HOMES[:homes]), chance.choice(likely)
     return [event, Event(round(event.at + chance.uniform(0.5, 20.0), 1), work, _ARGUMENTS[work](chance, home))]
 
 
@@ -126,7 +128,7 @@ def _strike(chance: Random, home: str) -> dict[str, Any]:
 
 
 def _arm_trouble(chance: Random, _home: str) -> dict[str, Any]:
-    kind = chance.choice(["refuse", "refuse", "fail", "lose", "slow"])
+    kind = chance.choice(["refuse", "refuse", "fail", "lose", "lose", "slow"])
     status, code = chance.choice(
         [
             (409, "AnotherOperationInProgress"),
@@ -182,7 +184,7 @@ _ARGUMENTS: dict[str, Callable[[Random, str], dict[str, Any]]] = {
     "edit_azure": lambda c, h: {"home": h, "what": c.choice(["delete", "key", "asn", "address", "policy"])},
     "mishap": lambda c, h: {
         "home": c.choice(["", h]),
-        "kind": c.choice(["lost", "twice", "late"]),
+        "kind": c.choice(["lost", "twice", "twice", "late"]),
         "seconds": c.choice([5.0, 20.0, 90.0]),
     },
     "garbage": lambda c, h: {"home": c.choice(["", h]), "what": c.randrange(100)},

@@ -9,19 +9,21 @@ by one for the same reason: no retries, no redirects (the bearer token would fol
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from shared.azure.arm_errors import failure, gone, of_azure
-from shared.azure.arm_operations import operation_of, started
+from shared.azure.arm_operations import POLL_S, asked, operation_of, started
 from shared.azure.calls import TOTAL_S, Http
 from shared.azure.settings import AzureSettings
-from shared.errors import ArmBusy, PermanentError, TemporaryError
-from shared.seams import ArmKind, ArmRef, Json, Operation, Started
+from shared.errors import ArmBusy, ArmRejected, PermanentError, TemporaryError
+from shared.seams import ArmKind, ArmRef, Asked, BgpQuestion, Json, Operation, Started
 
 _GROUPS_API = "2021-04-01"
+TAGGED_S = 1.0
+"""Other resources have their tags when ARM answers (recorded); the next step may follow at once."""
 _SECRETS = frozenset({"sharedkey", "authorizationkey", "radiusserversecret"})
 _OPERATIONS = {
     ArmKind.VIRTUAL_NETWORK: "virtual_networks",
@@ -29,6 +31,11 @@ _OPERATIONS = {
     ArmKind.GATEWAY: "virtual_network_gateways",
     ArmKind.LOCAL_GATEWAY: "local_network_gateways",
     ArmKind.CONNECTION: "virtual_network_gateway_connections",
+}
+_QUESTIONS = {
+    BgpQuestion.PEERS: "begin_get_bgp_peer_status",
+    BgpQuestion.LEARNED: "begin_get_learned_routes",
+    BgpQuestion.ADVERTISED: "begin_get_advertised_routes",
 }
 
 
@@ -123,6 +130,24 @@ class AzureArm:
             found = await self._operations(ref).get_shared_key(ref.resource_group, ref.name)
         return hmac.compare_digest(str(found.value).encode(), value.encode())
 
+    async def move_shared_key(self, ref: ArmRef, put: Callable[[str], Awaitable[str]]) -> str:
+        _must_be(ref, ArmKind.CONNECTION)
+        async with _call(_name(ref)):
+            found = await self._operations(ref).get_shared_key(ref.resource_group, ref.name)
+        if not found.value:
+            raise ArmRejected(f"{_name(ref)} has no pre-shared key: set one there.", 0, "NoPsk")
+        return await put(str(found.value))
+
+    async def tag(self, ref: ArmRef, tags: Mapping[str, str]) -> Started:
+        """Of gateways and connections it lasts, and is followed on the resource itself: ARM names no URL (recorded)."""
+        operations, body = self._operations(ref), {"tags": dict(tags)}
+        async with _call(_name(ref)):
+            if ref.kind in (ArmKind.GATEWAY, ArmKind.CONNECTION):
+                await operations.begin_update_tags(ref.resource_group, ref.name, body, polling=False)
+                return Started(None, POLL_S)
+            await operations.update_tags(ref.resource_group, ref.name, body)
+        return Started(None, TAGGED_S)
+
     async def reset_connection(self, ref: ArmRef) -> Started:
         """An ArmBusy without ARM's answer (its `code` is an exception's name) may still have started the reset."""
         _must_be(ref, ArmKind.CONNECTION)
@@ -140,11 +165,27 @@ class AzureArm:
         async with _call("operation"):
             return operation_of(operation_url, await self._request("GET", operation_url))
 
+    async def ask_bgp(self, gateway: ArmRef, question: BgpQuestion, peer: str = "") -> Asked:
+        _must_be(gateway, ArmKind.GATEWAY)
+        begin = getattr(self._operations(gateway), _QUESTIONS[question])
+        more = {"peer": peer} if question is BgpQuestion.ADVERTISED else {}
+        response = await self._first(gateway, lambda **k: begin(gateway.resource_group, gateway.name, **more, **k))
+        return asked(question, response)
+
+    async def bgp_answer(self, question: BgpQuestion, operation_url: str) -> Asked:
+        self._check(operation_url)
+        async with _call(question.value):
+            return asked(question, await self._request("GET", operation_url), operation_url)
+
     async def _begin(self, ref: ArmRef, begin: Callable[..., Awaitable[Any]], secret: str = "") -> Started:
+        return started(await self._first(ref, begin, secret))
+
+    async def _first(self, ref: ArmRef, begin: Callable[..., Awaitable[Any]], secret: str = "") -> Any:
+        """The answer that an operation began with."""
         responses: list[Any] = []
         async with _call(_name(ref), secret):
             await begin(**_once(responses))
-        return started(responses[0])
+        return responses[0]
 
     async def _request(self, method: str, url: str, body: Json | None = None) -> Any:
         from azure.core.rest import HttpRequest

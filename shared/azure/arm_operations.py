@@ -1,4 +1,4 @@
-"""ARM's long-running operations as single answers: what a started write says, and what one poll says.
+"""ARM's long-running operations as single answers: what a start says, and what one poll says.
 
 Three shapes exist (recorded): an Azure-AsyncOperation URL answers 200 with a status, a Location URL answers 202 until
 it answers 200 or 204, and a write without either header is followed on the resource's own provisioningState.
@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from shared.azure.arm_errors import error_in, failure
 from shared.azure.calls import retry_after
-from shared.seams import Operation, OperationState, Started
+from shared.domain import bgp
+from shared.errors import ArmRejected
+from shared.seams import Asked, BgpQuestion, Operation, OperationState, Started
 
 # Recorded on every start and poll of gateways, LNGs and connections.
 POLL_S = 10.0
@@ -43,6 +45,26 @@ def operation_of(url: str, response: Any) -> Operation:
         if code:
             return Operation(OperationState.FAILED, 0, code, message)
     raise failure("operation", response)
+
+
+def asked(question: BgpQuestion, response: Any, url: str | None = None) -> Asked:
+    """The first answer to a question, or a later one from `url`. A question is followed on its Location, for that alone
+    holds the result in the end. Raises ArmBusy and ArmRejected."""
+    if response.status_code == 202:
+        return Asked(_location(question, response, url), retry_after(response.headers, POLL_S))
+    if response.status_code not in (200, 204):
+        raise failure(question.value, response)
+    try:
+        return Asked(None, 0.0, bgp.read(question, _body(response)))
+    except ValueError as e:
+        raise ArmRejected(f"ARM's answer cannot be read: {e}", response.status_code, "UnreadableAnswer") from None
+
+
+def _location(question: BgpQuestion, response: Any, url: str | None) -> str:
+    location = response.headers.get("Location") or url
+    if location is None:
+        raise ArmRejected(f"{question.value}: ARM named no Location to ask for the answer at.", 202, "NoLocation")
+    return str(location)
 
 
 def _by_state(state: str, body: Any, wait: float) -> Operation:

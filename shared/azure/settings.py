@@ -19,6 +19,9 @@ from shared.domain.problem import InvalidInput, Problem
 
 ARM_URL = "https://management.azure.com"
 STORAGE = "AzureWebJobsStorage"
+CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+TELEMETRY_FILE = "HOMELINK_TELEMETRY_FILE"
+"""Of telemetry, which begins before settings are read (monitor.py)."""
 # The account of every local storage emulator; published, so not a secret.
 _EMULATOR = (
     "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
@@ -84,6 +87,7 @@ def read_settings(env: Mapping[str, str]) -> AzureSettings:
         events_days=reader.number("HOMELINK_EVENTS_DAYS", limits.EVENTS_DAYS),
         audit_days=reader.number("HOMELINK_AUDIT_DAYS", limits.AUDIT_DAYS),
     )
+    reader.folder_of(TELEMETRY_FILE)
     reader.raise_problems()
     return settings
 
@@ -124,6 +128,11 @@ class _Reader:
         if value and not Path(value).is_file():
             self.problem(name, value, "settingFile", "is not a file", "Name a PEM file of certificates, or unset it.")
         return Path(value) if value else None
+
+    def folder_of(self, name: str) -> None:
+        value = self._env.get(name, "").strip()
+        if value and not Path(value).parent.is_dir():
+            self.problem(name, value, "settingFile", "lies in no folder", "Make the folder, or unset it.")
 
     def addresses(self, name: str) -> tuple[str, ...]:
         values = tuple(v.strip() for v in self._env.get(name, "").split(",") if v.strip())

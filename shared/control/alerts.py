@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain import limits
+from shared.domain.adopted import connection_names
 from shared.domain.alert import Alert, decode
+from shared.domain.arm import ArmKind
 from shared.domain.problem import InvalidInput
 from shared.domain.render import connection_refs, gateway_chain
+from shared.domain.spec import ConnectionSpec
 from shared.errors import RowExists
 from shared.seams import Write, WriteKind
 
@@ -25,7 +28,7 @@ from .redact import without_addresses
 from .saving import AT_ONCE
 from .scrub import without_secrets
 from .services import ALERTS, UNITS, Services
-from .unit import ALERT, CONNECTION, GATEWAY, GatewayRow
+from .unit import ALERT, CONNECTION, GATEWAY, ConnectionRow, GatewayRow
 
 REFUSED = "refused"
 """The partition of what was not understood or not ours; keys sort newest first."""
@@ -85,19 +88,22 @@ class Alerts:
         for row in await self._s.store.scan(UNITS, GATEWAY):
             unit, spec = row.partition, GatewayRow.model_validate(row.data).spec
             found |= {ref.id().lower(): (unit, None) for ref in gateway_chain(unit, spec)}
-            for name in await self._connections(unit):
-                found |= {ref.id().lower(): (unit, name) for ref in connection_refs(name, spec).values()}
+            for name, connection in (await self._connections(unit)).items():
+                found |= {ref.id().lower(): (unit, name) for ref in connection_refs(name, spec, connection).values()}
         return found
 
     async def _about(self, unit: str, hit: set[str | None], alert: Alert) -> list[str | None]:
         """A metric of the gateway tells in its dimensions which Connections it is about."""
         if None in hit and alert.connections:
-            named = [c for c in await self._connections(unit) if c in alert.connections]
+            specs = await self._connections(unit)
+            in_azure = {c: connection_names(c, spec)[ArmKind.CONNECTION].lower() for c, spec in specs.items()}
+            named = [c for c, name in in_azure.items() if name in alert.connections]
             hit = (hit - {None}) | set(named) if named else hit
         return sorted(hit, key=lambda c: c or "")[: AT_ONCE - 1]  # what fits beside the mark
 
-    async def _connections(self, unit: str) -> list[str]:
-        return [r.key.removeprefix(CONNECTION) for r in await self._s.store.query(UNITS, unit, CONNECTION)]
+    async def _connections(self, unit: str) -> dict[str, ConnectionSpec]:
+        rows = await self._s.store.query(UNITS, unit, CONNECTION)
+        return {r.key.removeprefix(CONNECTION): ConnectionRow.model_validate(r.data).spec for r in rows}
 
     async def _tell(self, unit: str, about: list[str | None], alert: Alert) -> bool:
         """Whether it is new."""

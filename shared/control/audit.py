@@ -8,12 +8,13 @@ that it was tried; what became of it shows in the status and, for commands, in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared import telemetry
 from shared.domain.arm import ArmKind, ArmRef
-from shared.seams import Arm, Json, Operation, Started, Write, WriteKind
+from shared.seams import Arm, Asked, BgpQuestion, Json, Operation, Started, Write, WriteKind
 
 from .redact import without_addresses
 from .services import AUDIT, Services
@@ -23,7 +24,8 @@ RECONCILER = "reconciler"
 
 @dataclass(frozen=True)
 class Entry:
-    """`at` is ISO 8601 in UTC; `subject` as in gateway/hub or an ARM resource id."""
+    """`at` is ISO 8601 in UTC; `subject` as in gateway/hub or an ARM resource id; `trace` leads to everything else that
+    the same cause brought about."""
 
     id: str
     at: str
@@ -31,6 +33,7 @@ class Entry:
     action: str
     subject: str
     detail: dict[str, Any]
+    trace: str | None = None
 
 
 class Audit:
@@ -40,7 +43,9 @@ class Audit:
     async def record(self, actor: str, action: str, subject: str, **detail: Any) -> None:
         """`actor` is stored without the address of a single machine; `subject` and `detail` name things, not places."""
         now, key, actor = self._s.now(), self._s.ulid(), without_addresses(actor)
-        data = {"at": now.isoformat(), "actor": actor, "action": action, "subject": subject, "detail": detail}
+        said = {"actor": actor, "action": action, "subject": subject, "detail": detail}
+        data = {"at": now.isoformat(), **said, "trace": telemetry.trace_id()}
+        telemetry.news()
         await self._s.store.transact(AUDIT, f"{now:%Y-%m}", [Write(WriteKind.INSERT, key, data)])
 
     async def month(self, month: str) -> list[Entry]:
@@ -70,6 +75,12 @@ class AuditedArm:
     async def poll(self, operation_url: str) -> Operation:
         return await self._arm.poll(operation_url)
 
+    async def ask_bgp(self, gateway: ArmRef, question: BgpQuestion, peer: str = "") -> Asked:
+        return await self._arm.ask_bgp(gateway, question, peer)
+
+    async def bgp_answer(self, question: BgpQuestion, operation_url: str) -> Asked:
+        return await self._arm.bgp_answer(question, operation_url)
+
     async def put(self, ref: ArmRef, body: Json) -> Started:
         await self._audit.record(RECONCILER, "arm-put", ref.id())
         return await self._arm.put(ref, body)
@@ -84,6 +95,14 @@ class AuditedArm:
 
     async def has_shared_key(self, ref: ArmRef, value: str) -> bool:
         return await self._arm.has_shared_key(ref, value)
+
+    async def move_shared_key(self, ref: ArmRef, put: Callable[[str], Awaitable[str]]) -> str:
+        await self._audit.record(RECONCILER, "arm-move-shared-key", ref.id())
+        return await self._arm.move_shared_key(ref, put)
+
+    async def tag(self, ref: ArmRef, tags: Mapping[str, str]) -> Started:
+        await self._audit.record(RECONCILER, "arm-tag", ref.id())
+        return await self._arm.tag(ref, tags)
 
     async def reset_connection(self, ref: ArmRef) -> Started:
         await self._audit.record(RECONCILER, "arm-reset-connection", ref.id())

@@ -6,6 +6,7 @@ after a PUT and before the save costs nothing: the resource then says itself tha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -41,7 +42,7 @@ class AzureHalf:
             return []
         refs = render.gateway_chain(self.unit.name, gateway.spec)
         for name in sorted(self.unit.connections):
-            refs += render.connection_refs(name, gateway.spec).values()
+            refs += self.unit.refs(name).values()
         return refs
 
     async def poll(self) -> bool:
@@ -92,35 +93,42 @@ class AzureHalf:
             self.note = f"Azure cannot be read: {error}"
 
     def plan(self, observed: plans.Observed) -> Plan:
-        desired, unwanted = self._goal()
-        return plans.make(desired, unwanted, observed, self.services.controller)
+        desired, unwanted, released = self._goal()
+        return plans.make(desired, unwanted, observed, self.services.controller, released)
 
     def desired(self) -> list[render.Desired]:
         """What should be, in order of creation."""
         return self._goal()[0]
 
-    def _goal(self) -> tuple[list[render.Desired], list[ArmRef]]:
-        """What should be and what should not, each in the order of the work."""
+    def is_gone(self, refs: Iterable[ArmRef], observed: plans.Observed) -> bool:
+        """None of them is there, other than those that are let go of, which bear no mark of ours any more."""
+        released = self._goal()[2]
+        return all(observed.get(r) is None or (r in released and not self._is_ours(observed.get(r))) for r in refs)
+
+    def _goal(self) -> tuple[list[render.Desired], list[ArmRef], list[ArmRef]]:
+        """What should be, what should not, and what is let go of, each in the order of the work."""
         unit, gateway = self.unit, self.unit.gateway
         if gateway is None:
-            return [], []
+            return [], [], []
         controller = self.services.controller
         wanted: list[render.Desired] = []
         unwanted: list[ArmRef] = []
+        released: list[ArmRef] = []
         if not gateway.deleting:
             homes = [row.spec for _, row in sorted(unit.connections.items()) if not row.deleting]
             wanted += render.gateway_resources(unit.name, gateway.spec, controller, homes)
         for name, row in sorted(unit.connections.items()):
-            refs = render.connection_refs(name, gateway.spec)
             pin = unit.links[name].pin
             if row.deleting and name in self.home_removed:
-                unwanted += [refs[ArmKind.CONNECTION], refs[ArmKind.LOCAL_GATEWAY]]
+                (released if row.release else unwanted).extend(reversed(unit.refs(name).values()))
             elif not row.deleting:
                 address = pin.address if pin else None
                 wanted += render.connection_resources(name, row.spec, unit.name, gateway.spec, controller, address)
         if gateway.deleting:
-            unwanted += reversed(render.gateway_chain(unit.name, gateway.spec))
-        return wanted, unwanted
+            for ref in reversed(render.gateway_chain(unit.name, gateway.spec)):
+                kept = gateway.release or (gateway.spec.adopt and ref.kind is ArmKind.VIRTUAL_NETWORK)
+                (released if kept else unwanted).append(ref)  # an adopted network holds more than a gateway
+        return wanted, unwanted, released
 
     async def advance(self, plan: Plan, observed: plans.Observed) -> None:
         """Starts the first change that can be started; stores its operation in the unit (not yet in the store)."""
@@ -161,7 +169,7 @@ class AzureHalf:
             return False
         whole = rung is Rung.RESET_GATEWAY
         refs = render.gateway_refs(self.unit.name, gateway.spec) if whole else {}
-        ref = refs.get(ArmKind.GATEWAY) or render.connection_refs(connection, gateway.spec)[ArmKind.CONNECTION]
+        ref = refs.get(ArmKind.GATEWAY) or self.unit.refs(connection)[ArmKind.CONNECTION]
         try:
             started = await (self.services.arm.reset_gateway(ref) if whole else self.services.arm.reset_connection(ref))
         except ArmBusy as e:
@@ -185,41 +193,48 @@ class AzureHalf:
 
     def keys_to_change(self) -> list[ArmRef]:
         """Connections whose key in the vault is newer than the one that Azure was given."""
-        gateway, links = self.unit.gateway, self.unit.links
-        if gateway is None:
+        links = self.unit.links
+        if self.unit.gateway is None:
             return []
         stale = [
             name
             for name, row in sorted(self.unit.connections.items())
             if not row.deleting and links[name].psk_version not in (None, links[name].azure_psk_version)
         ]
-        return [render.connection_refs(name, gateway.spec)[ArmKind.CONNECTION] for name in stale]
+        return [self.unit.refs(name)[ArmKind.CONNECTION] for name in stale]
 
     async def _start(self, work: _Write) -> Started | None:
         arm, ref = self.services.arm, work.ref
         if work.action == "delete":
             return await arm.delete(ref)
         if work.action == "key change":
-            return await arm.set_shared_key(ref, await self._psk(ref.name))
+            return await arm.set_shared_key(ref, await self._psk(ref))
+        if work.action in (Action.ADOPT, Action.RELEASE):
+            return await arm.tag(ref, work.body["tags"])
         if ref.kind is ArmKind.VIRTUAL_NETWORK and work.action == Action.CREATE:
             await arm.ensure_resource_group(ref.subscription, ref.resource_group, work.body["location"])
         body = work.body
         if ref.kind is ArmKind.CONNECTION:
-            body = {**body, "properties": {**body["properties"], "sharedKey": await self._psk(ref.name)}}
+            body = {**body, "properties": {**body["properties"], "sharedKey": await self._psk(ref)}}
         return await arm.put(ref, body)
 
-    async def _psk(self, connection: str) -> str:
-        link = self.unit.links[connection]
+    async def _psk(self, ref: ArmRef) -> str:
+        link = self.unit.links[self._connection(ref)]
         secret = await self.services.vault.get(link.psk_name or "", link.psk_version)
         if secret is None:
             raise ArmRejected(f"the vault has no entry {link.psk_name}: put the pre-shared key there", 0, "NoPsk")
         return secret.value
 
+    def _connection(self, ref: ArmRef) -> str:
+        """Whose connection in Azure it is."""
+        return self.unit.connection_of(ref.kind, ref.name) or ref.name
+
     def _started(self, work: _Write, started: Started) -> None:
         now = self.services.now()
         if work.ref.kind is ArmKind.CONNECTION and work.action in ("key change", Action.CREATE):
-            link = self.unit.links[work.ref.name]
-            self.unit.links[work.ref.name] = link.model_copy(update={"azure_psk_version": link.psk_version})
+            name = self._connection(work.ref)
+            link = self.unit.links[name]
+            self.unit.links[name] = link.model_copy(update={"azure_psk_version": link.psk_version})
         self._operation(
             OperationRow(
                 url=started.operation_url,

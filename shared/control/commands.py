@@ -9,9 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from shared import telemetry
 from shared.errors import StoreConflict, TemporaryError
 from shared.seams import Write, WriteKind
-from shared.wire.commands import Body, Command, Kind
+from shared.telemetry import Attr, SpanKind
+from shared.wire.commands import Apply, Body, Command, Kind
 from shared.wire.keys import Purpose
 from shared.wire.seal import seal
 
@@ -29,6 +31,11 @@ class Commands:
     ) -> Command:
         """Records and sends; `actor` is who wants it, for the audit. Raises NotFound for an agent that was replaced,
         TemporaryError when writers collide."""
+        about = {Attr.CONNECTION: connection_of(body)}
+        with telemetry.span(f"command {kind.value}", SpanKind.PRODUCER, about):
+            return await self._issue(agent_id, kind, generation, body, ttl_s, actor)
+
+    async def _issue(self, agent_id: str, kind: Kind, generation: int, body: Body, ttl_s: float, actor: str) -> Command:
         for _ in range(5):
             try:
                 command = await self._record(agent_id, kind, generation, body, ttl_s)
@@ -56,16 +63,18 @@ class Commands:
             generation=generation,
             kind=kind,
             body=body,
+            trace=telemetry.traceparent(),
         )
         later = max(until, agent.work_until or until)
         row = agent.model_copy(update={"next_seq": agent.next_seq + 1, "work_until": later})
         record: dict[str, Any] = {
             "seq": command.seq,
             "kind": kind.value,
-            "connection": body.desired.connection if hasattr(body, "desired") else body.connection,
+            "connection": connection_of(body),
             "generation": generation,
             "issued": now.isoformat(),
             "outcome": None,
+            "trace": command.trace,
         }
         writes = [
             Write(WriteKind.REPLACE, AGENT, row.model_dump(mode="json"), etag),
@@ -73,3 +82,7 @@ class Commands:
         ]
         await self._s.store.transact(AGENTS, agent_id, writes)
         return command
+
+
+def connection_of(body: Body) -> str:
+    return body.desired.connection if isinstance(body, Apply) else body.connection

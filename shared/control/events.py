@@ -16,6 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from shared import telemetry
 from shared.domain import limits
 from shared.domain.model import Model
 from shared.seams import Store, Write, WriteKind
@@ -46,6 +47,7 @@ class Reason(StrEnum):
     OPERATION_FAILED = "OperationFailed"
     AZURE_REFUSED = "AzureRefused"
     KEY_CHANGED = "KeyChanged"
+    KEY_TAKEN = "KeyTaken"
     COMMAND_ISSUED = "CommandIssued"
     COMMAND_DONE = "CommandDone"
     COMMAND_FAILED = "CommandFailed"
@@ -69,7 +71,7 @@ class Told:
 
 
 class Event(Model):
-    """`connection` is None for what concerns the Gateway itself."""
+    """`connection` is None for what concerns the Gateway itself. `trace`: of what brought it about, where known."""
 
     id: str
     at: datetime
@@ -78,6 +80,7 @@ class Event(Model):
     type: Type
     reason: str
     message: str
+    trace: str | None = None
 
 
 def newest_first(ulid: str) -> str:
@@ -116,7 +119,9 @@ class Scribe:
             type=told.type,
             reason=told.reason,
             message=message[: limits.EVENT_CHARS],
+            trace=telemetry.trace_id(),
         )
+        telemetry.news()
         return Write(WriteKind.INSERT, key_of(event_id), event.model_dump(mode="json"))
 
 

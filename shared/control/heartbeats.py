@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from shared import telemetry
 from shared.errors import StoreConflict, TemporaryError
-from shared.seams import Row, Write, WriteKind
+from shared.seams import Json, Row, Write, WriteKind
+from shared.telemetry import Attr
 from shared.wire.commands import Kind
 from shared.wire.decode import from_plain, to_plain
 from shared.wire.errors import Malformed
 from shared.wire.keys import Purpose
-from shared.wire.reports import Heartbeat, HeartbeatAnswer, TunnelHealth
+from shared.wire.reports import Heartbeat, HeartbeatAnswer, Result, TunnelHealth
 from shared.wire.seal import canonical, seal, unseal
 
 from .agents import AGENT, COMMAND, HEALTH, AgentRow, Agents
@@ -49,14 +52,15 @@ class Heartbeats:
         before = await self._s.store.get(AGENTS, agent_id, HEALTH)
         if before is not None and beat.beat <= before.data["beat"]:
             return Received(await self._answer(agent, before.data["beat"], beat, source_address), False, False, ())
-        try:
-            agent = await self._catch_up(agent, etag, beat)
-            await self._store(agent_id, beat, source_address, before)
-        except StoreConflict as e:
-            raise TemporaryError("another message of this agent is being taken in: send the next one", 2.0) from e
         old = before.data if before else {}
         moved = before is not None and old["source"] != source_address
-        news = moved or bool(beat.results) or old.get("summary") != summary(beat)
+        other = moved or old.get("summary") != summary(beat)
+        try:
+            agent = await self._catch_up(agent, etag, beat)
+            await self._store(agent_id, beat, source_address, before, old.get("heard" if other else "otherwise"))
+        except StoreConflict as e:
+            raise TemporaryError("another message of this agent is being taken in: send the next one", 2.0) from e
+        news = other or bool(beat.results)
         units = sorted({str(r.data["gateway"]) for r in await self._agents.served(agent.name)}) if news else []
         return Received(await self._answer(agent, beat.beat, beat, source_address), True, moved, tuple(units))
 
@@ -77,11 +81,15 @@ class Heartbeats:
         await self._s.store.transact(AGENTS, agent.id, [write])
         return agent
 
-    async def _store(self, agent_id: str, beat: Heartbeat, source: str, before: Row | None) -> None:
+    async def _store(
+        self, agent_id: str, beat: Heartbeat, source: str, before: Row | None, otherwise: str | None
+    ) -> None:
+        """`otherwise`: when a heartbeat last told of another state than this one."""
         data = {
             "beat": beat.beat,
             "heard": self._s.now().isoformat(),
             "source": source,
+            "otherwise": otherwise,
             "summary": summary(beat),
             "report": to_plain(beat),
         }
@@ -94,7 +102,8 @@ class Heartbeats:
             row = await self._s.store.get(AGENTS, agent_id, COMMAND + result.command_id)
             if row is None or row.data.get("outcome") is not None:
                 continue
-            data = {**row.data, "outcome": result.outcome, "detail": result.detail, "ended": self._s.now().isoformat()}
+            now = self._s.now()
+            data = {**row.data, "outcome": result.outcome, "detail": result.detail, "ended": now.isoformat()}
             if result.kind == Kind.DIAGNOSE:
                 data["data"] = result.data
             try:
@@ -102,6 +111,18 @@ class Heartbeats:
                 await self._s.store.transact(AGENTS, agent_id, [write])
             except StoreConflict:
                 continue  # the same heartbeat in another instance was faster
+            _tell(row.data, result, now)
+
+
+def _tell(command: Json, result: Result, now: datetime) -> None:
+    """The agent's part as a span, in the trace of the command. Its clock is believed between issue and now only."""
+    telemetry.news()
+    issued = datetime.fromisoformat(command["issued"]).timestamp()
+    ended = min(max(issued, result.at), now.timestamp())
+    began = min(max(issued, issued if result.began is None else result.began), ended)
+    about = {Attr.CONNECTION: command["connection"], Attr.OUTCOME: result.outcome}
+    span = datetime.fromtimestamp(began, UTC), datetime.fromtimestamp(ended, UTC)
+    telemetry.past(f"agent {command['kind']}", command.get("trace", ""), *span, about)
 
 
 def summary(beat: Heartbeat) -> str:

@@ -1,7 +1,7 @@
 """The home half of a step: what one Connection needs done, decided from evidence and carried out by commands.
 
 Repair decisions end here: a pin or its end changes what is desired of Azure (azure_half.py does it), an initiate is a
-command. The Incident is the story of it, told as it happens.
+command. The Incident is the story of it, told as it happens (incidents.py).
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.domain import conditions, ladder, limits, render, repair, replay
+from shared.domain import conditions, ladder, limits, reconnect, refusals, render, repair
 from shared.domain.dns import DnsView
-from shared.domain.ladder import Act, Attempt, Decision, Rung, Wait
+from shared.domain.ladder import Act, Attempt, Rung, Wait
 from shared.errors import NotFound
 from shared.wire.commands import Apply, Body, DesiredTunnel, Kind, SecretRef, Target
 from shared.wire.decode import to_plain
 from shared.wire.reports import TunnelHealth
 
-from . import record, transitions
+from . import incidents
 from .agents import COMMAND
 from .commands import Commands
 from .observe import AgentSeen
 from .services import AGENTS, Services
-from .unit import AttemptRow, CommandRow, ConnectionRow, IncidentEntry, IncidentRow, LinkRow, PinRow, Unit
+from .unit import AttemptRow, CommandRow, ConnectionRow, LinkRow, PinRow, Unit
 
 UNANSWERED = CommandRow.UNANSWERED
 
@@ -64,7 +64,8 @@ class HomeHalf:
     def health(self) -> TunnelHealth | None:
         return self.agent.tunnel(self.row.id)
 
-    def _set(self, **changes: object) -> None:
+    def update(self, **changes: object) -> None:
+        """Fields of the LinkRow."""
         self.unit.links[self.name] = self.link.model_copy(update=changes)
 
     def render(self, end: render.AzureEnd | None) -> None:
@@ -80,7 +81,7 @@ class HomeHalf:
 
     def refused(self) -> bool:
         """The ends refuse each other's keys or identities."""
-        return self.health is not None and self.health.ike_error == "AUTHENTICATION_FAILED"
+        return self.health is not None and self.health.ike_error == refusals.AUTHENTICATION_FAILED
 
     def removed(self) -> bool:
         """Nothing of a Connection that is being deleted is left at home."""
@@ -107,15 +108,15 @@ class HomeHalf:
         self._note_proof(lacks, probed, reported)
         situation = self._situation(lacks, probed, reported)
         decision = repair.decide(situation, self.now)
-        self._tell(situation, decision)
+        incidents.tell(self, situation, decision)
         match decision:
             case Act(Rung.PIN, _, address):
-                self._set(pin=PinRow(address=str(address), since=self.now), healthy_since=None, agrees_since=None)
+                self.update(pin=PinRow(address=str(address), since=self.now), healthy_since=None, agrees_since=None)
             case Act(Rung.UNPIN):
-                self._set(pin=None)
+                self.update(pin=None)
             case Act(Rung.INITIATE):
                 self._initiate = True
-                self._set(healthy_since=None)
+                self.update(healthy_since=None)
                 self.wake_s = limits.WATCH_S
             case Act(rung):
                 self.reset = rung
@@ -127,7 +128,7 @@ class HomeHalf:
         """What became of the commands that were sent; those of which that was told before are forgotten."""
         open_ = [c for c in self.link.commands if c.outcome is None]
         answered = tuple([await self._answered(c) for c in open_])
-        self._set(commands=answered, generation=self._least_generation(answered))
+        self.update(commands=answered, generation=self._least_generation(answered))
 
     def _least_generation(self, answered: tuple[CommandRow, ...]) -> int:
         """Tables restored from a backup have forgotten generations that the agent knows, and it takes every command for
@@ -164,16 +165,16 @@ class HomeHalf:
         if self.row.deleting:
             if not self.removed() and self._due(self.link.remove_issued):
                 await self._issue(agent_id, Kind.REMOVE, target, limits.APPLY_TTL_S)
-                self._set(remove_issued=self.now)
+                self.update(remove_issued=self.now)
         elif self._initiate:
             await self._issue(agent_id, Kind.INITIATE, target, limits.INITIATE_TTL_S)
-            self._set(last_initiate=self.now)
+            self.update(last_initiate=self.now)
             self.attempted(Rung.INITIATE)
         elif self.desired is not None and self.settled and self._needs_apply(self.desired):
             body = Apply(self.desired, self.row.spec.revert_after_seconds, azure_ready=True)
             await self._issue(agent_id, Kind.APPLY, body, limits.APPLY_TTL_S)
             applied = to_plain(self.desired)
-            self._set(apply_digest=self.desired.digest(), applied=applied, apply_issued=self.now)
+            self.update(apply_digest=self.desired.digest(), applied=applied, apply_issued=self.now)
 
     def attempted(self, rung: Rung) -> None:
         """Counts against the budgets, of which a day is all that is asked."""
@@ -182,7 +183,7 @@ class HomeHalf:
             state = self.unit.state
             self.unit.state = state.model_copy(update={"gateway_resets": (*self._recent(state.gateway_resets), row)})
         else:
-            self._set(attempts=(*self._recent(self.link.attempts), row))
+            self.update(attempts=(*self._recent(self.link.attempts), row))
 
     def _recent(self, rows: tuple[AttemptRow, ...]) -> tuple[AttemptRow, ...]:
         return tuple(r for r in rows if r.at > self.now - ladder.DAY)
@@ -192,7 +193,7 @@ class HomeHalf:
         sent = await self.commands.issue(agent_id, kind, generation, body, ttl_s)
         expires = self.now + timedelta(seconds=ttl_s)
         record = CommandRow(id=sent.id, agent=agent_id, kind=kind.value, generation=generation, expires=expires)
-        self._set(commands=(*self.link.commands, record))
+        self.update(commands=(*self.link.commands, record))
 
     def conditions_link(self, resources: conditions.Resources | None) -> conditions.Link:
         return conditions.Link(
@@ -212,11 +213,13 @@ class HomeHalf:
             wan_address=self.agent.report.firewall.wan_address if self.agent.report and self.agent.fresh else None,
             operated=self._operated(),
             azure_before=next(((c.status, c.reason, c.message) for c in self.link.conditions if c.type == AZURE), None),
+            reconnect=reconnect.usual(self.link.moves, self.now),
+            key_unusual=self.link.psk_unusual and self.link.psk_taken == self.link.psk_version,
         )
 
     def _operated(self) -> bool:
         op = self.unit.state.operation
-        return op is not None and transitions.concerned(op.kind, op.name) == self.name
+        return op is not None and self.unit.connection_of(op.kind, op.name) == self.name
 
     def _situation(self, lacks: tuple[str, ...], probed: bool, reported: str | None) -> repair.Situation:
         link = self.link
@@ -243,6 +246,7 @@ class HomeHalf:
             dead=repair.is_dead(self.health, link.azure_status),
             attempts=tuple(Attempt(a.rung, a.at, a.incident) for a in self._tried()),
             working=tuple(n for n, x in sorted(others.items()) if x.healthy_since is not None),
+            reconnect=reconnect.usual(link.moves, self.now),
         )
 
     def _tried(self) -> tuple[AttemptRow, ...]:
@@ -260,44 +264,19 @@ class HomeHalf:
         young = bool(since and heard and installed_s is not None and heard - timedelta(seconds=installed_s) >= since)
         accepted = link.pin.address if link.pin else link.known_address
         proven = not lacks and recent and (probed or young or (link.pin is None and reported == (accepted or reported)))
+        moved = proven and link.known_address not in (None, reported)
+        self.update(moves=reconnect.kept((*link.moves, self._outage_began()) if moved else link.moves, self.now))
         if proven:
-            self._set(known_address=reported, healthy_since=link.healthy_since or self.now)
+            self.update(known_address=reported, healthy_since=link.healthy_since or self.now)
         else:
-            self._set(healthy_since=None)
+            self.update(healthy_since=None)
         # Not the pin's address: should the home have moved on and still be let in, its name leads to where it is now.
         agree = link.pin is not None and self.dns.settled_on(reported or link.pin.address)
-        self._set(agrees_since=(self.link.agrees_since or self.now) if agree else None)
+        self.update(agrees_since=(self.link.agrees_since or self.now) if agree else None)
 
-    def _tell(self, situation: repair.Situation, decision: Decision) -> None:
-        """Opens, continues, and closes the Incident, and records what was known and decided."""
-        link, lacks, reported = self.link, situation.lacks, situation.reported_address
-        incident = self.unit.incidents.get(link.incident or "")
-        moved = reported is not None and link.known_address is not None and reported != link.known_address
-        if incident is None:
-            trouble = [what for what in lacks if what != conditions.NOT_APPLIED]
-            if link.known_address is None or not (trouble or moved):
-                return  # a change that waits to be applied is no trouble
-            finding = "home-address-changed" if moved else "tunnel-down"
-            incident = IncidentRow(id=self.services.ulid(), connection=self.name, finding=finding, opened=self.now)
-        told = len(incident.timeline)
-        what = f"{decision.rung}: {decision.reason}" if isinstance(decision, Act) else decision.reason
-        if decision is not repair.STEADY and (not incident.timeline or incident.timeline[-1].what != what):
-            entry = IncidentEntry(at=self.now, what=what)
-            incident = incident.model_copy(update={"timeline": (*incident.timeline, entry)[-200:]})
-        if incident.verified is None and link.healthy_since is not None and not moved:
-            incident = incident.model_copy(update={"verified": self.now})
-        quiet = decision is repair.STEADY and link.pin is None and self.settled
-        done = incident.verified is not None and quiet and not lacks
-        if done:
-            incident = incident.model_copy(update={"closed": self.now})
-        self.unit.incidents[incident.id] = incident
-        self._set(incident=None if done else incident.id)
-        made = replay.entry(situation, decision, self.now)
-        if done or record.due(made, link.recorded, len(incident.timeline) != told):
-            self.unit.records.setdefault(self.name, []).append(
-                record.write(self.services, self.name, incident.id, made)
-            )
-            self._set(recorded=self.now)
+    def _outage_began(self) -> datetime:
+        incident = self.unit.incidents.get(self.link.incident or "")
+        return incident.opened if incident else self.now
 
     def _due(self, issued: datetime | None) -> bool:
         return issued is None or self.now - issued >= timedelta(seconds=limits.APPLY_AGAIN_S)

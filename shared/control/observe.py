@@ -26,13 +26,19 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class AgentSeen:
     """`id` None: nobody enrolled under that name. The rest is None until a first heartbeat. `fresh`: recent enough to
-    count as evidence. `heard` is when the control plane received it."""
+    count as evidence. `heard` is when the control plane received it, `otherwise` one that last told something else."""
 
     id: str | None
     heard: datetime | None = None
     source: str | None = None
     report: Heartbeat | None = None
     fresh: bool = False
+    otherwise: datetime | None = None
+
+    def new_for_s(self, now: datetime) -> float:
+        """What the agent tells now, silence included, is no older than this."""
+        since = (self.otherwise if self.fresh else None) or self.heard or now
+        return (now - since).total_seconds()
 
     def tunnel(self, connection_id: str) -> TunnelHealth | None:
         """What a fresh report says of a Connection."""
@@ -80,4 +86,6 @@ async def agent(agents: Agents, name: str, now: datetime) -> AgentSeen:
         report = from_plain(Heartbeat, data["report"])
     except WireError:
         return AgentSeen(agent_id, heard)  # stored by another version; the next heartbeat replaces it
-    return AgentSeen(agent_id, heard, str(data["source"]), report, fresh)
+    otherwise = data.get("otherwise")
+    since = datetime.fromisoformat(otherwise) if otherwise else None
+    return AgentSeen(agent_id, heard, str(data["source"]), report, fresh, since)

@@ -1,5 +1,7 @@
 """What a document, or a deletion, would change: read now, at both ends, field by field, with a hash that names it.
 
+Beside it stands for how long packets will not pass (shared.domain.outage).
+
 Whoever applies sends the hash along; when the Plan is no longer the same (somebody changed the spec, Azure or the
 firewall meanwhile) it is refused and shown anew. A deletion is never carried out without its hash.
 """
@@ -7,10 +9,12 @@ firewall meanwhile) it is refused and shown anew. A deletion is never carried ou
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from shared.domain import limits, plan, render
+from shared.domain import limits, outage, plan, render
+from shared.domain.outage import Outage
 from shared.domain.plan import Action, Change, Difference
 from shared.domain.spec import ConnectionDocument, GatewayDocument
 from shared.errors import PlanChanged, Refused
@@ -18,7 +22,7 @@ from shared.wire.commands import SecretRef
 from shared.wire.decode import to_plain
 from shared.wire.seal import canonical
 
-from . import observe
+from . import adopting, observe
 from .agents import Agents
 from .azure_half import AzureHalf
 from .services import Services
@@ -38,11 +42,13 @@ class HomeChange:
 
 @dataclass(frozen=True)
 class Preview:
-    """`azure` in the order of execution. `refused`: why it may not be applied as it stands, empty if it may."""
+    """`azure` in the order of execution. `refused`: why it may not be applied as it stands, empty if it may. `outages`:
+    of every Connection that is looked at or touched, by name; no part of the hash, since it follows from the rest."""
 
     azure: tuple[Change, ...]
     home: tuple[HomeChange, ...]
     refused: str
+    outages: tuple[Outage, ...]
 
     @property
     def hash(self) -> str:
@@ -71,13 +77,13 @@ class Planning:
         unit.add(name, row)
         return await self._preview(unit, {name})
 
-    async def delete_gateway(self, name: str) -> Preview:
-        unit = await self._specs.doomed_gateway(name)
+    async def delete_gateway(self, name: str, release: bool = False) -> Preview:
+        unit = await self._specs.doomed_gateway(name, release)
         return await self._preview(unit, set())
 
-    async def delete_connection(self, name: str) -> Preview:
+    async def delete_connection(self, name: str, release: bool = False) -> Preview:
         unit = await self._specs.unit_of(name)
-        unit.add(name, unit.connections[name].model_copy(update={"deleting": True}))
+        unit.add(name, unit.connections[name].model_copy(update={"deleting": True, "release": release}))
         return await self._preview(unit, {name})
 
     def consented(self, preview: Preview, given: str) -> None:
@@ -90,9 +96,10 @@ class Planning:
     async def _preview(self, unit: Unit, concerned: set[str]) -> Preview:
         azure = AzureHalf(self._s, unit, {n for n, c in unit.connections.items() if c.deleting})
         observed = await observe.resources(self._s, azure.refs())
+        adopting.note_pins(self._s, unit, observed)
         todo = azure.plan(observed)
         home = [await self._home(unit, name) for name in sorted(concerned)]
-        return Preview(todo.changes, tuple(home), _refusal(todo))
+        return Preview(todo.changes, tuple(home), _refusal(todo), tuple(_outages(unit, todo, home)))
 
     async def _home(self, unit: Unit, name: str) -> HomeChange:
         row, link, state = unit.connections[name], unit.links[name], unit.state
@@ -100,7 +107,8 @@ class Planning:
             return HomeChange(name, "remove" if link.apply_issued and not row.orphan_home else "none")
         if unit.gateway is None or not state.public_ip or not state.bgp_address:
             return HomeChange(name, "unknown")
-        secret = SecretRef(link.psk_name or psk_name(row), link.psk_version or "(to be made)")
+        key = psk_name(row)  # another than the link's where the document names another entry of the vault
+        secret = SecretRef(key, (link.psk_version if link.psk_name == key else None) or "(to be made)")
         end = render.AzureEnd(state.public_ip, state.bgp_address)
         try:
             desired = to_plain(render.tunnel(name, row.id, row.spec, unit.gateway.spec, end, secret))
@@ -112,6 +120,22 @@ class Planning:
         health = seen.tunnel(row.id)
         drifted = health is not None and bool(link.apply_digest) and health.digest != link.apply_digest
         return HomeChange(name, "apply" if found or drifted else "none", found)
+
+
+def _outages(unit: Unit, todo: plan.Plan, home: Iterable[HomeChange]) -> Iterator[Outage]:
+    """The gateway's own changes touch Connections that nobody asked about, too."""
+    looked_at = {h.connection: h for h in home}
+    for name, link in sorted(unit.links.items()):
+        if unit.gateway is None:
+            return
+        spec = unit.gateway.spec
+        refs = [*render.gateway_chain(unit.name, spec), *unit.refs(name).values()]
+        runs = link.applied is not None
+        kinds = outage.of_azure(refs, todo.changes, runs=runs)
+        if (change := looked_at.get(name)) is not None:
+            kinds |= outage.of_home(change.action, change.differences, runs=runs)
+        if kinds or change is not None:
+            yield outage.expect(name, kinds)
 
 
 def _refusal(todo: plan.Plan) -> str:

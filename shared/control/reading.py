@@ -125,10 +125,11 @@ class Reading:
         self.observed |= found
         self._got |= found.keys()
         for ref, body in found.items():
-            if ref.kind is ArmKind.CONNECTION and ref.name in self._unit.links:
+            name = self._unit.connection_of(ref.kind, ref.name)
+            if ref.kind is ArmKind.CONNECTION and name is not None:
                 status = (body or {}).get("properties", {}).get("connectionStatus")
-                link = self._unit.links[ref.name]
-                self._unit.links[ref.name] = link.model_copy(update={"azure_status": status})
+                link = self._unit.links[name]
+                self._unit.links[name] = link.model_copy(update={"azure_status": status})
 
     async def _list(self) -> None:
         listed = [ref for ref in self._azure.refs() if ref.kind in LISTED]
@@ -152,7 +153,8 @@ class Reading:
 
     def _completed(self, ref: ArmRef, item: Json) -> Json:
         """With the connectionStatus that was last read."""
-        link = self._unit.links.get(ref.name) if ref.kind is ArmKind.CONNECTION else None
+        name = self._unit.connection_of(ref.kind, ref.name) if ref.kind is ArmKind.CONNECTION else None
+        link = self._unit.links.get(name) if name else None
         if link is None or link.azure_status is None:
             return item
         return {**item, "properties": {"connectionStatus": link.azure_status, **(item.get("properties") or {})}}

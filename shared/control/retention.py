@@ -23,6 +23,7 @@ from shared.wire.ulid import ulid
 from . import lease
 from .agents import AGENT, COMMAND, TOKENS, AgentRow, Agents, TokenRow, key_name, queue_of
 from .alerts import REFUSED
+from .ask_azure import BGP
 from .events import EVENT
 from .record import RECORD
 from .saving import chunks
@@ -97,6 +98,9 @@ class _Run:
         repeats = self._now - timedelta(seconds=limits.ALERT_REPEATS_S)
         marks = await store.query(UNITS, unit, ALERT)
         await self._delete("alert marks", [r for r in marks if _time(r, "at") < repeats])
+        told = await store.query(UNITS, unit, BGP)
+        known = self._now - timedelta(seconds=limits.DIAGNOSE_KNOWN_S)
+        await self._delete("bgp answers", [r for r in told if _time(r, "not_before") < known])
 
     async def _lease(self, row: Row) -> None:
         """Whoever takes the lease at this moment changes its ETag, and keeps it."""
@@ -183,6 +187,7 @@ _TABLES = {
     "tokens": NAMES,
     "audit": AUDIT,
     "alert marks": UNITS,
+    "bgp answers": UNITS,
     "records": UNITS,
     "refused alerts": ALERTS,
 }

@@ -8,15 +8,19 @@ as not done. A group counts as stored only when it is, so trouble of the store l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from shared import telemetry
 from shared.seams import Write, WriteKind
 
 from . import transitions
-from .events import Scribe
+from .events import EVENT, Scribe
 from .lease import Lease
 from .unit import LINK, STATE, IncidentRow, Unit, to_data
+
+log = logging.getLogger("homelink.events")
 
 AT_ONCE = 99
 """Writes beside the lease row in one transaction."""
@@ -35,6 +39,7 @@ async def save(unit: Unit, lease: Lease, scribe: Scribe) -> None:
     for groups in _packed(_changed(unit, scribe)):
         await lease.commit([w for g in groups for w in g.writes])
         for group in groups:
+            _tell(unit, group)
             _note_stored(unit, group.connection)
 
 
@@ -54,8 +59,8 @@ def _changed(unit: Unit, scribe: Scribe) -> Iterator[Group]:
         if writes:
             yield Group(name, writes)
     if unit.state != unit.stored_state:
-        told = transitions.of_state(unit.stored_state, unit.state)
-        writes = [scribe.write(t, name if name in unit.connections else None) for name, t in told]
+        told = transitions.of_state(unit.stored_state, unit.state, unit.connection_of)
+        writes = [scribe.write(t, name) for name, t in told]
         yield Group(None, [*writes, Write(WriteKind.UPSERT, STATE, to_data(unit.state))])
 
 
@@ -81,6 +86,21 @@ def _packed(groups: Iterable[Group]) -> Iterator[list[Group]]:
         chunk.append(group)
     if chunk:
         yield chunk
+
+
+def _tell(unit: Unit, group: Group) -> None:
+    """Its Events as log lines, and how long its Incidents took: said once, when the store has them."""
+    for row in (w.data for w in group.writes if w.key.startswith(EVENT)):
+        about = {"gateway": unit.name, "connection": row["connection"]}
+        level = logging.WARNING if row["type"] == "Warning" else logging.INFO
+        log.log(level, "%s: %s", row["reason"], row["message"], extra=about)
+    for incident in _of(unit.incidents.values(), group.connection or ""):
+        old = unit.stored_incidents.get(incident.id)
+        if old is None and incident.id in unit.detected_s:
+            telemetry.record(telemetry.DETECTION, unit.detected_s[incident.id])
+        if incident.verified is not None and (old is None or old.verified is None):
+            took = incident.verified - incident.opened
+            telemetry.record(telemetry.RECOVERY, took.total_seconds(), incident.finding)
 
 
 def _note_stored(unit: Unit, connection: str | None) -> None:

@@ -36,4 +36,4 @@ def _scrubbed(data: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    return _IN_TEXT.sub(rf"\1 {HIDDEN}", text)
+    return _IN_TEXT.sub(lambda found: f"{found[1]} {HIDDEN}", text)  # a template could not be read at shutdown

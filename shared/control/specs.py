@@ -78,11 +78,19 @@ class Specs:
         return unit, row
 
     async def put_gateway(
-        self, name: str, document: GatewayDocument, *, actor: str = NOBODY, expected: str | None = None
+        self,
+        name: str,
+        document: GatewayDocument,
+        *,
+        actor: str = NOBODY,
+        expected: str | None = None,
+        consent: bool = False,
     ) -> Stored:
-        """Raises as draft_gateway; StoreConflict when another was faster."""
+        """Raises as draft_gateway; StoreConflict when another was faster; Precondition for one that adopts and is new,
+        without `consent`: that its Plan was seen."""
         unit, row = await self.draft_gateway(name, document)
         _must_match(expected, unit.gateway)
+        _must_be_consented(row, unit.gateway, consent)
         await self._audit.record(actor, "put", f"gateway/{name}", generation=row.generation)
         told = self._told(name, None, unit.gateway, row)
         await self._write(name, GATEWAY, to_data(row), unit.etags.get(GATEWAY), *told)
@@ -107,6 +115,8 @@ class Specs:
             raise Refused(f"Connection {name} is being deleted: wait until it is gone, then PUT it again")
         if old is not None and old.spec.agent != spec.agent:
             raise Refused(f"Connection {name} belongs to agent {old.spec.agent}: delete it before another serves it")
+        if old is not None and old.spec.adopt != spec.adopt:
+            raise Refused(f"Connection {name} has another spec.adopt: release it first, then PUT it again")
         row = ConnectionRow(
             id=old.id if old else self._s.ulid(),
             generation=old.generation + (old.spec != spec) if old else 1,
@@ -115,10 +125,17 @@ class Specs:
         return unit, row
 
     async def put_connection(
-        self, name: str, document: ConnectionDocument, *, actor: str = NOBODY, expected: str | None = None
+        self,
+        name: str,
+        document: ConnectionDocument,
+        *,
+        actor: str = NOBODY,
+        expected: str | None = None,
+        consent: bool = False,
     ) -> Stored:
-        """Raises as draft_connection; StoreConflict when another was faster."""
+        """Raises as draft_connection and put_gateway."""
         unit, row = await self.draft_connection(name, document)
+        _must_be_consented(row, unit.connections.get(name), consent)
         spec = document.spec
         _must_match(expected, unit.connections.get(name))
         if unit.gateway is None:
@@ -149,37 +166,49 @@ class Specs:
         await self._audit.record(actor, "set-psk", f"connection/{name}")
         await self._s.vault.set(psk_name(row), value)
 
-    async def doomed_gateway(self, name: str) -> Unit:
-        """The unit as a DELETE would mark it. Raises NotFound, and Refused while it has Connections."""
+    async def doomed_gateway(self, name: str, release: bool = False) -> Unit:
+        """The unit as a DELETE would mark it. `release`: Azure's resources are let go of and not deleted. Raises
+        NotFound, and Refused while it has Connections."""
         unit = await self._unit(name)
         if unit.gateway is None:
             raise NotFound(f"there is no Gateway {name}")
         if unit.connections:
             names = ", ".join(sorted(unit.connections))
             raise Refused(f"Gateway {name} still has Connections ({names}): delete them first")
-        unit.gateway = unit.gateway.model_copy(update={"deleting": True})
+        unit.gateway = unit.gateway.model_copy(update={"deleting": True, "release": release})
         return unit
 
-    async def delete_gateway(self, name: str, *, actor: str = NOBODY, expected: str | None = None) -> None:
+    async def delete_gateway(
+        self, name: str, *, actor: str = NOBODY, expected: str | None = None, release: bool = False
+    ) -> None:
         """Marks it; the reconciler removes what was made. Raises as doomed_gateway."""
-        unit = await self.doomed_gateway(name)
+        unit = await self.doomed_gateway(name, release)
         if unit.gateway is None:
             return
         _must_match(expected, unit.gateway.model_copy(update={"deleting": False}))
-        await self._audit.record(actor, "delete", f"gateway/{name}")
-        told = Scribe(self._s, name).write(Told(Reason.DELETION_REQUESTED, f"Gateway {name} is to be deleted."))
+        await self._audit.record(actor, "release" if release else "delete", f"gateway/{name}")
+        message = f"Gateway {name} is to be {'released' if release else 'deleted'}."
+        told = Scribe(self._s, name).write(Told(Reason.DELETION_REQUESTED, message))
         await self._write(name, GATEWAY, to_data(unit.gateway), unit.etags[GATEWAY], told)
 
     async def delete_connection(
-        self, name: str, *, actor: str = NOBODY, expected: str | None = None, orphan_home: bool = False
+        self,
+        name: str,
+        *,
+        actor: str = NOBODY,
+        expected: str | None = None,
+        orphan_home: bool = False,
+        release: bool = False,
     ) -> str:
         """Marks it and returns its gateway; both ends are removed by the reconciler. `orphan_home`: the agent is gone
-        for good, so what it left at home is not waited for."""
+        for good, so what it left at home is not waited for. `release`: Azure's end is let go of and not deleted."""
         unit = await self.unit_of(name)
         _must_match(expected, unit.connections[name])
-        row = unit.connections[name].model_copy(update={"deleting": True, "orphan_home": orphan_home})
-        await self._audit.record(actor, "delete", f"connection/{name}", orphan_home=orphan_home)
-        message = f"Connection {name} is to be deleted{' without its home half' if orphan_home else ''}."
+        update = {"deleting": True, "orphan_home": orphan_home, "release": release}
+        row = unit.connections[name].model_copy(update=update)
+        what = "release" if release else "delete"
+        await self._audit.record(actor, what, f"connection/{name}", orphan_home=orphan_home)
+        message = f"Connection {name} is to be {what}d{' without its home half' if orphan_home else ''}."
         told = Scribe(self._s, unit.name).write(Told(Reason.DELETION_REQUESTED, message), name)
         await self._write(unit.name, CONNECTION + name, to_data(row), unit.etags[CONNECTION + name], told)
         return unit.name
@@ -296,6 +325,11 @@ def _must_match(expected: str | None, row: GatewayRow | ConnectionRow | None) ->
         return
     if row is None or etag_of(row) != expected:
         raise Precondition("the document is not in the state that If-Match names: GET it again, then decide anew", 412)
+
+
+def _must_be_consented(row: GatewayRow | ConnectionRow, old: GatewayRow | ConnectionRow | None, consent: bool) -> None:
+    if row.spec.adopt is not None and (old is None or old.deleting) and not consent:
+        raise Precondition("an adoption needs ?plan=<hash>: POST .../plan shows what it would do", 428)
 
 
 def _same_name(path: str, document: str) -> None:

@@ -6,12 +6,13 @@ import string
 from contextlib import suppress
 from datetime import datetime
 
+from shared import telemetry
 from shared.domain import conditions, limits, plan, render
 from shared.domain.arm import ArmKind, ArmRef
 from shared.errors import ArmBusy, ArmRejected, HomelinkError, StoreConflict, TemporaryError
 from shared.seams import Write, WriteKind
 
-from . import observe, record, saving, transitions
+from . import adopting, observe, record, saving
 from .agents import SERVED, Agents
 from .azure_half import AzureHalf
 from .commands import Commands
@@ -21,7 +22,7 @@ from .lease import Lease
 from .reading import CONNECTED, Depth, Reading
 from .services import NAMES, UNITS, Services
 from .specs import CONNECTIONS
-from .unit import CLOSED, CONNECTION, GATEWAY, LINK, STATE, GatewayRow, Unit, own_psk_name, psk_name
+from .unit import CLOSED, CONNECTION, GATEWAY, LINK, STATE, ConnectionRow, GatewayRow, Unit, own_psk_name, psk_name
 
 PSK_LENGTH = 48
 PSK_ALPHABET = string.ascii_letters + string.digits
@@ -64,8 +65,10 @@ class Step:
         reading = Reading(self._s, unit, azure, self.now)
         observed = reading.observed if await self._observe(azure, reading, homes) else None
         await self._keys(homes)
+        trouble = ""
         if observed is not None and not azure.held():
             await self._compare_keys(homes, reading)
+            trouble = await adopting.take_keys(self._s, self.unit, observed)
         end = self._end()
         for home in homes.values():
             home.render(end)
@@ -81,8 +84,10 @@ class Step:
                 home.settled = home.settled and unit.state.operation is None
         for home in homes.values():
             await home.act()
+        azure.note = azure.note or trouble
         self._judge(gateway, azure, homes, observed, todo)
-        if observed is not None and await self._purge(gateway, homes, observed):
+        self._measure(homes)
+        if observed is not None and await self._purge(gateway, azure, homes, observed):
             return limits.WATCH_S
         return min((w for w in [azure.wake_s, *(h.wake_s for h in homes.values())] if w is not None), default=None)
 
@@ -119,6 +124,7 @@ class Step:
             return isinstance(e, ArmBusy) and reading.assume()
         self.looked = depth is not Depth.NOTHING
         self._learn_end(reading.observed)
+        adopting.note_pins(self._s, self.unit, reading.observed)
         return True
 
     def _learn_end(self, observed: plan.Observed) -> None:
@@ -132,11 +138,11 @@ class Step:
 
     def _to_ask(self, proven: set[str]) -> set[ArmRef]:
         """Connections whose status nobody can tell but ARM; a proven one is asked once more, until ARM says so too."""
-        gateway, links = self.unit.gateway, self.unit.links
-        if gateway is None:
+        links = self.unit.links
+        if self.unit.gateway is None:
             return set()
         unsure = {n for n in self.unit.connections if n not in proven or links[n].azure_status != CONNECTED}
-        return {render.connection_refs(n, gateway.spec)[ArmKind.CONNECTION] for n in unsure}
+        return {self.unit.refs(n)[ArmKind.CONNECTION] for n in unsure}
 
     async def _bring_along(self, azure: AzureHalf, reading: Reading) -> plan.Plan:
         """Plans, and starts what can be started: never from a list or an assumption alone."""
@@ -164,7 +170,9 @@ class Step:
         link, resets = self.unit.links[home.name], self.unit.state.gateway_resets
         home.attempted(home.reset)
         await self.save()
-        if not await azure.reset(home.reset, home.name):
+        if await azure.reset(home.reset, home.name):
+            telemetry.record(telemetry.RESETS, 1, home.reset)
+        else:
             self.unit.links[home.name] = link
             self.unit.state = self.unit.state.model_copy(update={"gateway_resets": resets})
 
@@ -180,7 +188,7 @@ class Step:
             entry = psk_name(home.row)
             secret = await self._s.vault.get(entry)
             version = secret.version if secret else None
-            if version is None and home.row.spec.psk.generate:
+            if version is None and home.row.spec.psk.generate and home.row.spec.adopt is None:
                 version = await self._s.vault.set(entry, self._draw())
             update = {"psk_name": entry, "psk_version": version}
             self.unit.links[name] = self.unit.links[name].model_copy(update=update)
@@ -189,11 +197,11 @@ class Step:
         """A key that somebody changed in Azure shows in no diff: it is looked for whenever everything is read, and when
         the ends refuse each other. Not being allowed to look is no trouble: then a refusal is all there is to see."""
         for name, home in homes.items():
-            link, gateway = self.unit.links[name], self.unit.gateway
+            link = self.unit.links[name]
             given = link.psk_version is not None and link.psk_version == link.azure_psk_version
-            if gateway is None or not given or not (reading.everything or home.refused()):
+            if self.unit.gateway is None or not given or not (reading.everything or home.refused()):
                 continue
-            ref = render.connection_refs(name, gateway.spec)[ArmKind.CONNECTION]
+            ref = self.unit.refs(name)[ArmKind.CONNECTION]
             secret = await self._s.vault.get(link.psk_name or "", link.psk_version)
             if secret is None or not plan.is_settled(reading.observed.get(ref)):
                 continue
@@ -212,7 +220,7 @@ class Step:
         gateway = self.unit.gateway
         if gateway is None or home.row.deleting:
             return False
-        refs = [*render.connection_refs(home.name, gateway.spec).values()]
+        refs = [*self.unit.refs(home.name).values()]
         refs.append(render.gateway_refs(self.unit.name, gateway.spec)[ArmKind.GATEWAY])
         changed = {c.ref for c in todo.changes}
         link = self.unit.links[home.name]
@@ -235,24 +243,37 @@ class Step:
         update = {"conditions": conditions.transitioned(state.conditions, verdicts, self.now)}
         self.unit.state = state.model_copy(update=update)
         for name, home in homes.items():
-            mine = render.connection_refs(name, gateway.spec)
-            resources = None if observed is None else {k: observed.get(r) for k, r in mine.items()}
+            mine = self.unit.refs(name).items()
+            resources = None if observed is None else {k: observed.get(r) for k, r in mine}
             link = self.unit.links[name]
             judged = conditions.connection(home.conditions_link(resources), azure.note)
             told = conditions.transitioned(link.conditions, judged, self.now)
             self.unit.links[name] = link.model_copy(update={"conditions": told})
 
-    async def _purge(self, gateway: GatewayRow, homes: dict[str, HomeHalf], observed: plan.Observed) -> bool:
-        """Forgets what is gone at both ends. True when there was something to forget."""
+    def _measure(self, homes: dict[str, HomeHalf]) -> None:
+        for name, home in homes.items():
+            where = self.unit.name, name
+            up = any(c.type == "TunnelUp" and c.status == "True" for c in home.link.conditions)
+            telemetry.record(telemetry.TUNNEL_UP, int(up), *where)
+            if home.agent.heard is not None:
+                silence = self.now - home.agent.heard
+                telemetry.record(telemetry.SILENCE, silence.total_seconds(), *where)
+            if home.health is not None:
+                telemetry.record(telemetry.PREFIXES, len(home.health.bgp.received), *where, "received")
+                telemetry.record(telemetry.PREFIXES, len(home.health.bgp.sent), *where, "sent")
+
+    async def _purge(
+        self, gateway: GatewayRow, azure: AzureHalf, homes: dict[str, HomeHalf], observed: plan.Observed
+    ) -> bool:
+        """Forgets what is gone at both ends, or let go of. True when there was something to forget."""
         doomed = False
         for name, home in homes.items():
-            refs = render.connection_refs(name, gateway.spec).values()
-            if home.row.deleting and home.removed() and all(observed.get(r) is None for r in refs):
+            if home.row.deleting and home.removed() and azure.is_gone(self.unit.refs(name).values(), observed):
                 await self._forget_connection(name)
                 doomed = True
         chain = render.gateway_chain(self.unit.name, gateway.spec)
-        if gateway.deleting and not self.unit.connections and all(observed.get(r) is None for r in chain):
-            told = self._scribe.write(Told(Reason.DELETED, f"Gateway {self.unit.name} is gone."))
+        if gateway.deleting and not self.unit.connections and azure.is_gone(chain, observed):
+            told = self._scribe.write(Told(Reason.DELETED, f"Gateway {self.unit.name} is {_ended(gateway)}."))
             keys = [(GATEWAY, self.unit.etags[GATEWAY]), (STATE, None)]
             await self._lease.commit([told, *(Write(WriteKind.DELETE, k, etag=e) for k, e in keys)])
             self._gone = doomed = True
@@ -269,24 +290,27 @@ class Step:
         if len(history) > limits.FORGET_ROWS:
             return
         writes = [Write(WriteKind.DELETE, i.key) for i in self.unit.stored_incidents.values() if i.connection == name]
-        writes.append(self._scribe.write(Told(Reason.DELETED, f"Connection {name} is gone at both ends.")))
+        message = f"Connection {name} is {_ended(row)}{'' if row.release else ' at both ends'}."
+        writes.append(self._scribe.write(Told(Reason.DELETED, message)))
         writes.append(Write(WriteKind.DELETE, LINK + name))
         writes.append(Write(WriteKind.DELETE, CONNECTION + name, etag=self.unit.etags[CONNECTION + name]))
         partitions = SERVED + row.spec.agent, CONNECTIONS
         index = [(p, await store.get(NAMES, p, name)) for p in partitions]
         await self._s.vault.delete(own_psk_name(row))
         await self._lease.commit(writes)
-        self._drop(name)
+        about = self._refused()
+        self.unit.drop(name)
+        if about == name:
+            self.unit.state = self.unit.state.model_copy(update={"refusal": None})
         for partition, found in index:
             if found is not None:
                 with suppress(StoreConflict):
                     await store.transact(NAMES, partition, [Write(WriteKind.DELETE, name, etag=found.etag)])
 
-    def _drop(self, name: str) -> None:
-        self.unit.drop(name)
+    def _refused(self) -> str | None:
+        """The Connection that ARM refused something for."""
         refusal = self.unit.state.refusal
-        if refusal is not None and transitions.concerned(*refusal.target.split("/")) == name:
-            self.unit.state = self.unit.state.model_copy(update={"refusal": None})
+        return self.unit.connection_of(*refusal.target.split("/")) if refusal else None
 
     async def _history(self, name: str) -> list[str]:
         """Keys of the closed Incidents and of the Events of a Connection: they hold the addresses of its home."""
@@ -294,3 +318,7 @@ class Step:
         closed += await self._s.store.query(UNITS, self.unit.name, record.prefix(name))
         told = await self._s.store.query(UNITS, self.unit.name, EVENT)
         return [r.key for r in [*closed, *(r for r in told if r.data["connection"] == name)]]
+
+
+def _ended(row: GatewayRow | ConnectionRow) -> str:
+    return "released: its resources in Azure are as they were" if row.release else "gone"

@@ -6,9 +6,8 @@ that dies before it has told nothing, and the next one tells it. A Condition's f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from shared.domain.arm import ArmKind
 from shared.domain.conditions import Condition
 
 from .events import Reason, Told
@@ -18,8 +17,11 @@ UNDER_WAY = {"Pending", "OperationRunning", "Updating", "Creating", "Deleting", 
 """Reasons of a Condition that is not True and needs nobody's attention."""
 
 
-def of_state(old: StateRow, new: StateRow) -> Iterator[tuple[str | None, Told]]:
-    """With the Connection that an operation concerns, None for the Gateway's own."""
+def of_state(
+    old: StateRow, new: StateRow, concerned: Callable[[str, str], str | None]
+) -> Iterator[tuple[str | None, Told]]:
+    """With the Connection that an operation concerns, None for the Gateway's own; `concerned` tells it by kind and name
+    of a resource."""
     before, after = old.operation, new.operation
     refusal = new.refusal if new.refusal != old.refusal else None
     if before is not None and (after is None or after.started != before.started or after.url != before.url):
@@ -43,6 +45,10 @@ def of_state(old: StateRow, new: StateRow) -> Iterator[tuple[str | None, Told]]:
 def of_link(old: LinkRow, new: LinkRow) -> Iterator[Told]:
     if old.psk_version is not None and new.psk_version not in (None, old.psk_version):
         yield Told(Reason.KEY_CHANGED, "The vault has a new version of the pre-shared key; both ends get it.")
+    if new.psk_taken not in (None, old.psk_taken):
+        advice = " It would be refused in a new Connection: PUT a longer one when you can." if new.psk_unusual else ""
+        message = f"The pre-shared key that Azure has was moved into the vault.{advice}"
+        yield Told(Reason.KEY_TAKEN, message, "Warning" if advice else "Normal")
     if new.pin is not None and new.pin != old.pin:
         yield Told(Reason.PIN_SET, f"Azure is pointed at {new.pin.address} until the name has settled.", "Warning")
     if old.pin is not None and new.pin is None:
@@ -63,7 +69,7 @@ def of_incident(old: IncidentRow | None, new: IncidentRow) -> Iterator[Told]:
     if new.verified is not None and (old is None or old.verified is None):
         yield Told(Reason.INCIDENT_VERIFIED, f"Incident {new.id}: the tunnel is proven to work again.")
     if new.closed is not None and (old is None or old.closed is None):
-        yield Told(Reason.INCIDENT_CLOSED, f"Incident {new.id}: nothing is left to do.")
+        yield Told(Reason.INCIDENT_CLOSED, f"Incident {new.id} ({new.finding}): nothing is left to do.")
 
 
 def _of_conditions(old: Iterable[Condition], new: Iterable[Condition]) -> Iterator[Told]:
@@ -81,13 +87,6 @@ def _answered(command: CommandRow) -> Told:
     if command.outcome in ("done", "superseded"):
         return Told(Reason.COMMAND_DONE, what)
     return Told(Reason.COMMAND_FAILED, f"{what}: {command.detail}", "Warning")
-
-
-def concerned(kind: str, name: str) -> str | None:
-    """The Connection whose local network gateway or connection it is."""
-    if kind == ArmKind.LOCAL_GATEWAY:
-        return name.removesuffix("-lng")
-    return name if kind == ArmKind.CONNECTION else None
 
 
 def _target(op: OperationRow) -> str:

@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, TypeVar
 
-from shared.domain.arm import ArmKind
+from shared.domain.arm import ArmKind, ArmRef
 from shared.domain.conditions import Condition
 from shared.domain.ladder import Rung
 from shared.domain.model import Model
+from shared.domain.render import connection_refs
 from shared.domain.spec import ConnectionSpec, GatewaySpec
 from shared.seams import Row, Store, Write
 
@@ -36,20 +37,24 @@ ALERT = HISTORY + "alert:"
 
 
 class GatewayRow(Model):
+    """`release`: while deleting, Azure's resources are let go of and not deleted."""
+
     id: str
     generation: int
     spec: GatewaySpec
     deleting: bool = False
+    release: bool = False
 
 
 class ConnectionRow(Model):
-    """`orphanHome`: delete without waiting for an agent that is gone for good."""
+    """`orphanHome`: delete without waiting for an agent that is gone for good. `release`: as of a Gateway."""
 
     id: str
     generation: int
     spec: ConnectionSpec
     deleting: bool = False
     orphan_home: bool = False
+    release: bool = False
 
 
 def psk_name(row: ConnectionRow) -> str:
@@ -99,6 +104,13 @@ class AttemptRow(Model):
     incident: str
 
 
+class CauseRow(Model):
+    """What set a unit to work, as a traceparent: what follows belongs to its trace until all is well (telemetry.py)."""
+
+    trace: str
+    since: datetime
+
+
 class StateRow(Model):
     """`last_step`: of one that looked at ARM, or tried. `arm_not_before`: ARM asked for quiet until then."""
 
@@ -109,6 +121,7 @@ class StateRow(Model):
     operation: OperationRow | None = None
     refusal: Refusal | None = None
     gateway_resets: tuple[AttemptRow, ...] = ()
+    cause: CauseRow | None = None
     public_ip: str | None = None
     bgp_address: str | None = None
     conditions: tuple[Condition, ...] = ()
@@ -134,18 +147,23 @@ class CommandRow(Model):
 
 
 class LinkRow(Model):
-    """`psk_version`: the vault's current; `azure_psk_version`: the one that Azure was last given.
+    """`psk_version`: the vault's current; `azure_psk_version`: the one that Azure was last given. `psk_taken`: the one
+    that came from Azure at adoption, `psk_unusual` if it would be refused in a new Connection.
     `azure_status`: the connectionStatus that ARM last told.
     `applied`: the desired tunnel that the agent was last sent, which names its key by version only.
-    `generation`: the least that a command may have for the agent not to take it for an old one."""
+    `generation`: the least that a command may have for the agent not to take it for an old one.
+    `moves`: when the home's address changed, lately; times only (shared/domain/reconnect.py)."""
 
     generation: int = 0
     psk_name: str | None = None
     psk_version: str | None = None
     azure_psk_version: str | None = None
+    psk_taken: str | None = None
+    psk_unusual: bool = False
     azure_status: str | None = None
     pin: PinRow | None = None
     known_address: str | None = None
+    moves: tuple[datetime, ...] = ()
     healthy_since: datetime | None = None
     agrees_since: datetime | None = None
     apply_digest: str | None = None
@@ -167,7 +185,8 @@ class IncidentEntry(Model):
 
 class IncidentRow(Model):
     """`opened` is when Homelink noticed, `verified` when the tunnel was proven, `closed` when nothing was left; from
-    then on it is history and never changed."""
+    then on it is history and never changed. `finding`: the code of the root cause, as far as it was known before
+    `verified` (incidents.py)."""
 
     id: str
     connection: str
@@ -188,7 +207,8 @@ M = TypeVar("M", bound=Model)
 @dataclass
 class Unit:
     """Loaded by `load`; changed in memory by a step; saving.py stores it. `stored_...`: the rows as the store has them
-    (they are never changed in place). `records`: what a step has to add to the records of a Connection's Incidents."""
+    (they are never changed in place). `records`: what a step has to add to the records of a Connection's Incidents.
+    `detected_s`: of Incidents that it opened, by id, how long the trouble may have been there."""
 
     name: str
     gateway: GatewayRow | None = None
@@ -198,14 +218,33 @@ class Unit:
     incidents: dict[str, IncidentRow] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
     records: dict[str, list[Write]] = field(default_factory=dict)
+    detected_s: dict[str, float] = field(default_factory=dict)
     stored_state: StateRow = field(default_factory=StateRow)
     stored_links: dict[str, LinkRow] = field(default_factory=dict)
     stored_incidents: dict[str, IncidentRow] = field(default_factory=dict)
+
+    def at_work(self) -> bool:
+        """Whether something was begun here that is not done: then its trace goes on."""
+        told = [self.state.conditions, *(link.conditions for link in self.links.values())]
+        ready = all(c.status == "True" for cs in told for c in cs if c.type == "Ready")
+        waits = any(link.incident or any(c.outcome is None for c in link.commands) for link in self.links.values())
+        return not ready or waits or self.state.operation is not None
 
     def add(self, name: str, row: ConnectionRow) -> None:
         """Puts a Connection into the unit in memory, in place of one of that name."""
         self.connections[name] = row
         self.links.setdefault(name, LinkRow())
+
+    def refs(self, connection: str) -> dict[ArmKind, ArmRef]:
+        """A Connection's resources in Azure, in order of creation; none without a Gateway."""
+        if self.gateway is None:
+            return {}
+        return connection_refs(connection, self.gateway.spec, self.connections[connection].spec)
+
+    def connection_of(self, kind: str, name: str) -> str | None:
+        """The Connection whose local network gateway or connection it is."""
+        owners = {(ref.kind.value, ref.name): c for c in self.connections for ref in self.refs(c).values()}
+        return owners.get((kind, name))
 
     def drop(self, name: str) -> None:
         """Takes a Connection and what was known of it out of the unit in memory."""

@@ -18,14 +18,17 @@ from shared.wire.commands import DesiredTunnel
 from shared.wire.reports import TunnelHealth
 
 from .arm import ArmKind
+from .bgp import AzureBgp
 from .home_evidence import HomeEvidence
 from .model import Model
 from .render import Json, azure_end
 from .spec import ConnectionSpec, GatewaySpec
 
 Column = dict[str, Any]
-_ALIKE = {"DHGROUP2048": "DHGROUP14", "PFS14": "PFS2048"}
-"""Two names of Azure's for one group (Azure FAQ)."""
+_ALIKE = {"DHGROUP2048": "DHGROUP14", "PFS14": "PFS2048", "CONNECTED": "ESTABLISHED"}
+"""Two names of Azure's for one group (Azure FAQ); Azure's word for FRR's."""
+_ALIKE |= dict.fromkeys(("CONNECTING", "STOPPED", "ACTIVE", "CONNECT", "OPENSENT", "OPENCONFIRM", "NONE"), "IDLE")
+"""States of a BGP session that does not stand."""
 _AT_LEAST = {"azure.prefixes"}
 """More than wished is no fault there: Azure announces peered networks, too."""
 
@@ -46,14 +49,16 @@ class Row(Model):
 
 @dataclass(frozen=True)
 class Ends:
-    """What is known of both ends. `resources`: as ARM returns them, empty when ARM was not asked. `health`: of a fresh
-    heartbeat. `last_sent`: what the agent was last told to have. `home_address`: where Azure should look for the home.
-    `reported_address`: where the home speaks from."""
+    """What is known of both ends. `resources`: as ARM returns them, empty when ARM was not asked. `azure_bgp`: what its
+    gateway said of BGP within the last minutes. `health`: of a fresh heartbeat. `last_sent`: what the agent was last
+    told to have. `home_address`: where Azure should look for the home. `reported_address`: where the home speaks from.
+    """
 
     spec: ConnectionSpec
     gateway: GatewaySpec
     desired: DesiredTunnel | None = None
     resources: Mapping[ArmKind, Json | None] = field(default_factory=dict)
+    azure_bgp: AzureBgp | None = None
     health: TunnelHealth | None = None
     evidence: HomeEvidence | None = None
     last_sent: DesiredTunnel | None = None
@@ -100,8 +105,13 @@ FIELDS = (
     "azure.bgpAddress",
     "bgp.keepaliveSeconds",
     "bgp.holdSeconds",
+    "bgp.homeAsn",
+    "bgp.homeAddress",
+    "bgp.state",
     "home.prefixes",
+    "bgp.learnedByAzure",
     "azure.prefixes",
+    "bgp.announcedByAzure",
     "transit.local",
     "transit.remote",
     "mss",
@@ -146,12 +156,13 @@ def _wished(ends: Ends) -> Column:
         "dpdTimeoutSeconds": spec.dpd_timeout_seconds,
         "bgp.enabled": True,
         "home.asn": spec.home.asn,
+        "bgp.homeAsn": spec.home.asn,
         "azure.asn": ends.gateway.asn,
         "home.prefixes": list(spec.home.prefixes),
         "azure.prefixes": list(ends.gateway.virtual_network.address_space),
         "mss": spec.mss,
     }
-    home = {} if desired is None else _of_tunnel(desired)
+    home = {} if desired is None else {**_of_tunnel(desired), "bgp.homeAddress": desired.bgp.local_address}
     return home | {k: v for k, v in column.items() if v is not None}
 
 
@@ -209,7 +220,22 @@ def _azure(ends: Ends) -> Column:
         "azure.asn": (gateway.get("bgpSettings") or {}).get("asn"),
         "azure.bgpAddress": apipa[0] if apipa else end.bgp_address if end else None,
         "azure.prefixes": (net.get("addressSpace") or {}).get("addressPrefixes"),
+        **_azure_bgp(ends.azure_bgp),
     }
+
+
+def _azure_bgp(told: AzureBgp | None) -> Column:
+    """What Azure's bgpd has, which may not be what the resources say. Without a session it has nobody's routes."""
+    peer = told.peer() if told else None
+    if told is None or peer is None:
+        return {}
+    column: Column = {"bgp.homeAsn": peer.asn, "bgp.homeAddress": peer.neighbor}
+    if told.up() is not None:
+        column["bgp.state"] = peer.state.value
+    if told.up():
+        lists = {"bgp.learnedByAzure": told.learned, "bgp.announcedByAzure": told.announced()}
+        column |= {name: list(prefixes) for name, prefixes in lists.items() if prefixes is not None}
+    return column
 
 
 def _firewall(ends: Ends) -> Column:
@@ -238,9 +264,11 @@ def _running(ends: Ends) -> Column:
 
 
 def _frr(ends: Ends) -> Column:
-    column: Column = {}
+    column: Column = {} if ends.health is None else {"bgp.state": ends.health.bgp.state}
     if ends.health is not None and ends.health.bgp.state == "Established":
-        column = {"home.prefixes": list(ends.health.bgp.sent), "azure.prefixes": list(ends.health.bgp.received)}
+        sent, received = list(ends.health.bgp.sent), list(ends.health.bgp.received)
+        column |= {"home.prefixes": sent, "azure.prefixes": received}
+        column |= {"bgp.learnedByAzure": sent, "bgp.announcedByAzure": received}
     bgp = ends.evidence.bgp if ends.evidence else None
     if bgp is not None:
         column |= {

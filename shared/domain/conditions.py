@@ -18,6 +18,8 @@ from .arm import ArmKind
 from .dns import DnsFault, DnsView
 from .model import Model
 from .plan import Plan, is_settled, provisioning_state
+from .reconnect import Hour
+from .refusals import REFUSALS
 from .render import Json
 from .spec import ConnectionSpec
 
@@ -27,18 +29,6 @@ Resources = Mapping[ArmKind, Json | None]
 
 NOT_APPLIED = "the firewall has another configuration"
 """Of what missing_evidence may say, what a planned change looks like until it is applied."""
-
-_IKE_REASONS = {
-    "AUTHENTICATION_FAILED": (
-        "AuthenticationFailed",
-        "The ends refuse each other: the pre-shared key or the IKE identity differs. Rotate the key to set both anew.",
-    ),
-    "NO_PROPOSAL_CHOSEN": (
-        "ProposalMismatch",
-        "The ends share no algorithms: somebody changed the IPsec policy of one of them. Compare both with the spec.",
-    ),
-    "TS_UNACCEPTABLE": ("SelectorMismatch", "The ends do not agree on traffic selectors: one of them is policy-based."),
-}
 
 
 class Condition(Model):
@@ -57,7 +47,9 @@ class Link:
     while an operation runs. `trouble`: why there is no desired tunnel although Azure's addresses are known. `dns`: the
     whole view that `resolved` comes from. `taken`: the addresses of the gateway's other Connections, by their names.
     `wan_address`: what the firewall has on its WAN, if it says. `operated`: an operation on its own resources runs.
-    `azure_before`: its last AzureReady, which holds while nothing can be read and nothing of it is operated on."""
+    `azure_before`: its last AzureReady, which holds while nothing can be read and nothing of it is operated on.
+    `reconnect`: the hour at which the provider cuts the line, if it has one. `key_unusual`: the pre-shared key came
+    from Azure at adoption and would be refused in a new Connection."""
 
     resources: Resources | None
     desired: DesiredTunnel | None
@@ -75,6 +67,8 @@ class Link:
     wan_address: str | None = None
     operated: bool = False
     azure_before: Verdict | None = None
+    reconnect: Hour | None = None
+    key_unusual: bool = False
 
 
 def transitioned(old: Iterable[Condition], verdicts: Mapping[str, Verdict], now: datetime) -> tuple[Condition, ...]:
@@ -218,9 +212,9 @@ def _tunnel(link: Link) -> Verdict:
         return "Unknown", "NoReport", "The agent has not reported this tunnel."
     if link.health.child.installed:
         return "True", "Installed", f"IKE {link.health.ike.state}, child SA installed."
-    reason, message = _IKE_REASONS.get(link.health.ike_error or "", ("", ""))
-    if reason:
-        return "False", reason, message
+    refusal = REFUSALS.get(link.health.ike_error or "")
+    if refusal is not None and refusal.reason:
+        return "False", refusal.reason, refusal.message
     error = f" ({link.health.ike_error})" if link.health.ike_error else ""
     return "False", "Down", f"IKE is {link.health.ike.state}, no child SA{error}."
 
@@ -258,6 +252,8 @@ def _traffic(link: Link) -> Verdict:
     return "False", "ProbeFails", f"{link.desired.probe} does not answer through the tunnel."
 
 
+UNEXPLAINED = (DnsFault.NOT_RESOLVED, DnsFault.NO_ADDRESS)
+"""What the resolver noted about these (SERVFAIL, NXDOMAIN, a CNAME that leads nowhere) tells what to mend."""
 _DNS_FAULTS: Mapping[DnsFault, str] = {
     DnsFault.NOT_RESOLVED: "has no single IPv4 address that its servers agree on",
     DnsFault.NO_ADDRESS: "has no A record: let the router's DDNS client write one",
@@ -277,7 +273,7 @@ def _address(link: Link) -> Verdict:
     fault = link.dns.fault() if link.dns else None
     if fault is not None:
         found = f" ({link.resolved})" if link.resolved else ""
-        note = f" ({link.dns.note})" if link.dns and link.dns.note and fault is DnsFault.NOT_RESOLVED else ""
+        note = f" ({link.dns.note})" if link.dns and link.dns.note and fault in UNEXPLAINED else ""
         return "False", fault.value, f"{link.fqdn} {_DNS_FAULTS[fault]}{found}{note}."
     if link.resolved is None:
         return "False", "NotResolved", f"{link.fqdn} {_DNS_FAULTS[DnsFault.NOT_RESOLVED]}."
@@ -311,6 +307,8 @@ def remarks(link: Link) -> list[tuple[str, str]]:
         found.append(
             ("MssUnusual", f"spec.mss is {link.spec.mss}: {usual} is usual, {limits.MSS_USUAL.default} is Azure's.")
         )
+    if link.key_unusual:
+        found.append(("KeyUnusual", "The adopted pre-shared key is short, or has characters that one end may lack."))
     return found
 
 

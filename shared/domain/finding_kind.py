@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from . import limits
+from . import limits, refusals
 
 Severity = Literal["error", "warning", "info"]
 
@@ -35,6 +35,7 @@ REKEY = Sight(
 HOLD = Sight(limits.BGP_HOLD_S, "BGP's hold time; the next OPEN is refused at once")
 DPD = Sight(165, "Azure's DPD needs 45 s, strongSwan's retransmissions 165 s")
 RETRANSMIT = Sight(165, "charon gives up after five retransmissions")
+ASKED_AZURE = Sight(0, "Azure's gateway is asked for it with a diagnosis")
 ASKED = Sight(0, "it is compared when the agent is asked for a diagnosis")
 AT_ONCE = Sight(0, "the document itself says so")
 COMMAND = Sight(60, "a command is fetched at the next heartbeat and its result told at once")
@@ -65,13 +66,5 @@ ADDRESS_WRONG = (
     "ddns-not-updated",
     "azure-address-outdated",
 )
-REFUSED = (
-    "psk-mismatch",
-    "psk-missing-at-home",
-    "peer-id-mismatch",
-    "ike-proposal-mismatch",
-    "esp-proposal-mismatch",
-    "selector-mismatch",
-    "peer-not-responding",
-)
+REFUSED = refusals.FINDINGS
 END_CHANGED = ("connection-edited", "firewall-pending", "firewall-drift")

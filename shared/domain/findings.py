@@ -9,7 +9,7 @@ only what no Condition tells is looked for here (look_outside.py, look_home.py, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from . import conditions
 from .finding_kind import Severity
@@ -18,9 +18,9 @@ from .look_between import between
 from .look_home import at_home
 from .look_outside import outside
 from .model import Model
-from .situation import Evidence, Seen, Situation, Witness
+from .witnesses import Evidence, Seen, Witness, Witnesses
 
-__all__ = ["CATALOGUE", "Evidence", "Finding", "Situation", "findings"]
+__all__ = ["CATALOGUE", "Evidence", "Finding", "Witnesses", "findings"]
 
 
 class Finding(Model):
@@ -65,6 +65,17 @@ FROM_CONDITION: dict[tuple[str, str], str] = {
 }
 """Reason of a Condition that does not hold -> the Finding that it is. `tunnel-down` and `bgp-down` are their Conditions
 whatever the reason; ProposalMismatch is told by phase; the rest is no fault (Waiting, NoReport), or told by others."""
+SYMPTOMS = (
+    "azure-failover",
+    "agent-silent",
+    "peer-not-responding",
+    "half-open",
+    "tunnel-down",
+    "bgp-down",
+    "routes-incomplete",
+    "probe-fails",
+)
+"""Of an outage: what is seen whatever the cause. `azure-failover` is what remains when nothing else explains it."""
 _WITNESS: dict[str, Witness] = {
     "AzureReady": "azure",
     "AgentConnected": "control-plane",
@@ -73,7 +84,7 @@ _WITNESS: dict[str, Witness] = {
 }
 
 
-def findings(s: Situation) -> tuple[Finding, ...]:
+def findings(s: Witnesses) -> tuple[Finding, ...]:
     """Root causes first."""
     found: dict[str, list[Evidence]] = {}
     for seen in (*_from_conditions(s), *outside(s), *at_home(s), *between(s)):
@@ -82,7 +93,18 @@ def findings(s: Situation) -> tuple[Finding, ...]:
     return tuple(_finding(code, found) for code in _ordered(found))
 
 
-def _from_conditions(s: Situation) -> Iterator[Seen]:
+def root(found: Sequence[Finding]) -> str | None:
+    """The code from which an outage comes: the first of `findings` that nothing explains and that explains a symptom
+    (or is a change of the home's address); a symptom itself only where there is no other. None: no outage shows."""
+    reached = {*SYMPTOMS, "home-address-changed"}
+    for one in reversed(found):
+        if one.code in reached:
+            reached.update(one.depends_on)
+    roots = [one.code for one in found if one.code in reached and not one.depends_on]
+    return min(roots, key=lambda code: code in SYMPTOMS, default=None)
+
+
+def _from_conditions(s: Witnesses) -> Iterator[Seen]:
     verdicts = conditions.connection(s.link, s.operation or s.refusal)
     told = [(kind, reason, text) for kind, (status, reason, text) in verdicts.items() if status != "True"]
     told = [t for t in told if t[0] != "Recommended"]  # it names its first remark only

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .finding_kind import (
     ADDRESS_WRONG,
     ASKED,
+    ASKED_AZURE,
     AT_ONCE,
     BEAT,
     DPD,
@@ -186,6 +187,13 @@ BETWEEN: dict[str, Kind] = {
         "Sum them up in shorter prefixes, or list fewer in home.prefixes.",
         BEAT,
     ),
+    "bgp-half-open": Kind(
+        "error",
+        "One end says that the BGP session stands, the other that it does not.",
+        "Wait for the hold time, after which the other end notices, too; see the Findings that explain it.",
+        HOLD,
+        ("tunnel-down", "half-open", "azure-failover", "bgp-peer-address-wrong", "home-asn-differs"),
+    ),
     "bgp-down": Kind(
         "error",
         "The BGP session is not established.",
@@ -194,6 +202,7 @@ BETWEEN: dict[str, Kind] = {
         (
             "tunnel-down",
             "half-open",
+            "bgp-half-open",
             "asn-mismatch",
             "home-asn-differs",
             "azure-asn-differs",
@@ -213,12 +222,35 @@ BETWEEN: dict[str, Kind] = {
         BEAT,
         ("bgp-down", "bgp-policy-missing", "prefix-overlap", "firewall-pending"),
     ),
+    "azure-lacks-prefixes": Kind(
+        "error",
+        "Azure's gateway has not learned all of the home's prefixes, though the session stands.",
+        "If the home does not send them, its outgoing route map or prefix list is in the way: let the agent put it "
+        "back. If it does, see that none is a prefix that Azure refuses, such as the virtual network's own.",
+        ASKED_AZURE,
+        ("bgp-half-open", "bgp-policy-missing", "routes-incomplete", "prefix-overlap", *END_CHANGED),
+    ),
+    "prefix-leaked": Kind(
+        "warning",
+        "Azure's gateway has learned prefixes from the home that home.prefixes does not name, and routes them there.",
+        "Let the agent put the outgoing filter back, or list them if they are meant.",
+        ASKED_AZURE,
+        END_CHANGED,
+    ),
     "probe-fails": Kind(
         "error",
         "The machine in the virtual network does not answer through the tunnel.",
         "If nothing explains it: see whether that machine is up and its network security group lets ICMP in.",
         BEAT,
-        ("tunnel-down", "half-open", "bgp-down", "routes-incomplete", "firewall-rule-missing", "prefix-overlap"),
+        (
+            "tunnel-down",
+            "half-open",
+            "bgp-down",
+            "routes-incomplete",
+            "azure-lacks-prefixes",
+            "firewall-rule-missing",
+            "prefix-overlap",
+        ),
     ),
     "mss-unusual": Kind(
         "warning",

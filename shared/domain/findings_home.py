@@ -131,8 +131,9 @@ AT_HOME: dict[str, Kind] = {
         ("firewall-drift",),
     ),
     "auto-rules-off": Kind(
-        "error",
-        "pfSense's auto-added VPN rules are switched off, so IKE and ESP are blocked on the WAN.",
+        "warning",
+        "pfSense's auto-added VPN rules are switched off: what Azure begins is blocked on the WAN, what this home "
+        "begins is not.",
         "System > Advanced > Firewall: allow them again, or pass UDP 500, 4500 and ESP by rules of your own.",
         BEAT,
     ),

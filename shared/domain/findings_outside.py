@@ -157,6 +157,13 @@ OUTSIDE: dict[str, Kind] = {
         "Nothing: Homelink follows as soon as DNS agrees.",
         BEAT,
     ),
+    "isp-reconnect": Kind(
+        "info",
+        "The home's address changes at about the same time every day or so: the provider cuts the line.",
+        "Let the router do it at a quiet hour (FRITZ!Box: Internet > Account Information, the hours to which the "
+        "provider's disconnection is moved). Homelink waits a little longer then before it repairs anything.",
+        SWEEP,
+    ),
     "ddns-not-updated": Kind(
         "error",
         "The home speaks from a new address, and its name still says the old one.",

@@ -13,10 +13,12 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 
 from . import limits
+from .reconnect import Hour
 from .spec import RepairSpec
 
 DAY = timedelta(days=1)
 CONTRADICTED = timedelta(seconds=limits.CONTRADICTED_S)
+REDIAL = timedelta(seconds=limits.RECONNECT_WAIT_S)
 
 
 class Rung(StrEnum):
@@ -91,7 +93,8 @@ class Down:
     """A tunnel that is down at an unchanged address. `since`: when its Incident was opened. `attempts`: of this
     Connection, and the gateway resets of all, of the last day. `working`: other Connections of the gateway that carry
     packets. `dead`: an end says so itself (no SA, no BGP session, or Azure's NotConnected), not the probe alone;
-    `connected`: Azure says at this moment that it is not: the tunnel may have come up since the home was heard."""
+    `connected`: Azure says at this moment that it is not: the tunnel may have come up since the home was heard.
+    `reconnect`: the hour at which the provider cuts the line; what begins then is waited out by REDIAL longer."""
 
     spec: RepairSpec
     incident: str
@@ -104,6 +107,7 @@ class Down:
     azure_settled: bool
     attempts: tuple[Attempt, ...]
     working: tuple[str, ...]
+    reconnect: Hour | None = None
 
 
 def climb(d: Down, now: datetime) -> Decision:
@@ -117,6 +121,8 @@ def climb(d: Down, now: datetime) -> Decision:
         return Wait(limits.SWEEP_S, f"both ends call the tunnel up ({lacks}): it is left alone")
     if not d.azure_settled:
         return Wait(limits.WATCH_S, "Azure is at work, or has not what the spec says: that comes first")
+    redialling = d.reconnect is not None and d.reconnect.holds(d.since)
+    begun = d.since + REDIAL if redialling else d.since
     for step in LADDER:
         mine = [a for a in d.attempts if a.rung is step.rung and _counts(a, d)]
         cooled = max((a.at for a in mine), default=d.since) + timedelta(seconds=step.cool_s)
@@ -129,11 +135,12 @@ def climb(d: Down, now: datetime) -> Decision:
         today = [a for a in d.attempts if a.rung is step.rung and a.at > now - DAY]
         if len(today) >= step.a_day:
             return GiveUp(f"{step.rung} was tried {len(today)} times in a day, which is all it may be; down: {lacks}")
-        due = max(d.since + timedelta(seconds=step.after_s), cooled if mine else d.since)
+        due = max(begun + timedelta(seconds=step.after_s), cooled if mine else begun)
         if d.connected and step.rung is not Rung.INITIATE and now - d.since < CONTRADICTED:
             return Wait(limits.SWEEP_S, f"Azure says Connected, the home does not: no reset yet; down: {lacks}")
         if now < due:
-            return _until(due, now, f"{step.rung} comes next, at {due:%H:%M:%S} UTC; down: {lacks}")
+            why = f" (the provider cuts the line at about {d.reconnect}: it may dial first)" if redialling else ""
+            return _until(due, now, f"{step.rung} comes next, at {due:%H:%M:%S} UTC{why}; down: {lacks}")
         return Act(step.rung, f"down for {(now - d.since).total_seconds():.0f} s at an unchanged address: {lacks}")
     return GiveUp(f"everything that Homelink may do was tried, and the tunnel is down: {lacks}. Ask Microsoft.")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .both_ends import ESP_FIELDS, IKE_FIELDS, PFS_FIELD, Row
-from .situation import Evidence, Seen, Situation, Witness
+from .look_azure_bgp import azure_bgp
+from .witnesses import Evidence, Seen, Witness, Witnesses
 
 _DIFFERS = {
     **dict.fromkeys(IKE_FIELDS, "ike-policy-differs"),
@@ -32,11 +33,12 @@ _REASONS = {
 SHOWN = (("Azure", "azure"), ("the firewall", "firewall"), ("the running SA", "running_sa"), ("FRR", "frr"))
 
 
-def between(s: Situation) -> Iterator[Seen]:
+def between(s: Witnesses) -> Iterator[Seen]:
     yield from _fields(s)
     yield from _refusals(s)
     yield from _half_open(s)
     yield from _bgp(s)
+    yield from azure_bgp(s)
 
 
 def told(row: Row) -> str:
@@ -46,7 +48,7 @@ def told(row: Row) -> str:
     return f"{row.field}: {', '.join(places)}, specified {row.desired!r}{side}"
 
 
-def _fields(s: Situation) -> Iterator[Seen]:
+def _fields(s: Witnesses) -> Iterator[Seen]:
     transit = s.ends.desired.transit if s.ends.desired else None
     local = transit.local if transit is not None and transit.mode != "apipa" else None
     for row in s.differing(*_DIFFERS):
@@ -57,7 +59,7 @@ def _fields(s: Situation) -> Iterator[Seen]:
             yield s.seen("bgp-peer-is-transit", witness, told(row))
 
 
-def _refusals(s: Situation) -> Iterator[Seen]:
+def _refusals(s: Witnesses) -> Iterator[Seen]:
     """charon's own reason. NO_PROPOSAL_CHOSEN comes from phase 2 when the IKE SA stands, else from phase 1."""
     health, evidence = s.link.health, s.ends.evidence
     if health is None or health.child.installed or health.ike_error is None:
@@ -78,13 +80,13 @@ def _refusals(s: Situation) -> Iterator[Seen]:
         yield _with_words(s, "psk-mismatch", "charon's own words", said)
 
 
-def _with_words(s: Situation, code: str, what: str, said: list[str]) -> Seen:
+def _with_words(s: Witnesses, code: str, what: str, said: list[str]) -> Seen:
     seen = s.seen(code, "heartbeat", what)
     words = (Evidence(witness="diagnosis", what=line, at=s.time_of("diagnosis")) for line in said)
     return Seen(code, (*seen.evidence, *words))
 
 
-def _half_open(s: Situation) -> Iterator[Seen]:
+def _half_open(s: Witnesses) -> Iterator[Seen]:
     health = s.link.health
     if health is None or s.azure_status is None or s.operation:
         return
@@ -95,7 +97,7 @@ def _half_open(s: Situation) -> Iterator[Seen]:
         yield s.seen("half-open", "azure", f"Azure says {s.azure_status}, and the home has no SA")
 
 
-def _bgp(s: Situation) -> Iterator[Seen]:
+def _bgp(s: Witnesses) -> Iterator[Seen]:
     health = s.link.health
     error = (health.bgp.last_error or "").lower() if health else ""
     if error.startswith("no policy"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import limits
-from .situation import CommandSeen, Seen, Situation, Witness
+from .witnesses import CommandSeen, Seen, Witness, Witnesses
 
 _NOTES = (
     ("REST API package is not there", "firewall-way-closed"),
@@ -22,14 +22,14 @@ _DRIFT = (
 PAUSED, ROLLED_BACK = "paused by the home owner", "rolled back"
 
 
-def at_home(s: Situation) -> Iterator[Seen]:
+def at_home(s: Witnesses) -> Iterator[Seen]:
     yield from _silence(s)
     yield from _report(s)
     yield from _firewall(s)
     yield from _commands(s)
 
 
-def _silence(s: Situation) -> Iterator[Seen]:
+def _silence(s: Witnesses) -> Iterator[Seen]:
     """The agent alone, or the whole home? Azure's view of the tunnel tells them apart."""
     silent = s.report is None and s.link.heartbeat_age_s is not None and s.link.agent_known
     if silent and s.azure_status is not None and s.azure_status != "Connected":
@@ -37,7 +37,7 @@ def _silence(s: Situation) -> Iterator[Seen]:
         yield s.seen("home-offline", "azure", what)
 
 
-def _report(s: Situation) -> Iterator[Seen]:
+def _report(s: Witnesses) -> Iterator[Seen]:
     report = s.report
     if report is None:
         return
@@ -50,7 +50,7 @@ def _report(s: Situation) -> Iterator[Seen]:
         yield s.seen("firewall-unreachable", "heartbeat", report.firewall.error or "no reason given")
 
 
-def _firewall(s: Situation) -> Iterator[Seen]:
+def _firewall(s: Witnesses) -> Iterator[Seen]:
     evidence = s.ends.evidence
     notes: list[tuple[Witness, str]] = []
     if s.report is not None:
@@ -63,7 +63,7 @@ def _firewall(s: Situation) -> Iterator[Seen]:
         yield from (s.seen(code, "diagnosis", line) for words, code in _DRIFT if words in line)
 
 
-def _commands(s: Situation) -> Iterator[Seen]:
+def _commands(s: Witnesses) -> Iterator[Seen]:
     """Of each kind the newest that has ended: an older one was made good, or is told by it."""
     newest: dict[str, CommandSeen] = {c.kind: c for c in s.commands if c.outcome is not None or c.over}
     for command in newest.values():

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from . import addressing, limits
+from . import addressing, limits, refusals
 from .arm import ArmKind
 from .dns import DnsFault
 from .plan import Action, provisioning_state
-from .situation import Seen, Situation, Witness
+from .witnesses import Seen, Witness, Witnesses
 
 
-def outside(s: Situation) -> Iterator[Seen]:
+def outside(s: Witnesses) -> Iterator[Seen]:
     yield from _control_plane(s)
     yield from _gateway(s)
     yield from _edits(s)
@@ -23,7 +23,7 @@ def outside(s: Situation) -> Iterator[Seen]:
     yield from _pins(s)
 
 
-def _control_plane(s: Situation) -> Iterator[Seen]:
+def _control_plane(s: Witnesses) -> Iterator[Seen]:
     for c in s.gateway:
         if c.type == "Ready" and c.reason == "ControlPlaneTrouble":
             yield s.seen("control-plane-trouble", "control-plane", c.message)
@@ -32,7 +32,7 @@ def _control_plane(s: Situation) -> Iterator[Seen]:
         yield s.seen("tables-restored", "heartbeat", what)
 
 
-def _gateway(s: Situation) -> Iterator[Seen]:
+def _gateway(s: Witnesses) -> Iterator[Seen]:
     if s.operation:
         yield s.seen("gateway-busy", "azure", s.operation)
     if s.refusal:
@@ -49,7 +49,7 @@ def _gateway(s: Situation) -> Iterator[Seen]:
         yield s.seen(f"gateway-{state}", "azure", said)
 
 
-def _edits(s: Situation) -> Iterator[Seen]:
+def _edits(s: Witnesses) -> Iterator[Seen]:
     """A Plan that has something to do although no operation runs: somebody else did something."""
     blocked = [c.message for c in s.gateway if c.reason == "Blocked"]
     for change in s.plan.changes if s.plan else ():
@@ -63,7 +63,7 @@ def _edits(s: Situation) -> Iterator[Seen]:
         yield s.seen("not-ours", "azure", blocked[-1])
 
 
-def _overlaps(s: Situation) -> Iterator[Seen]:
+def _overlaps(s: Witnesses) -> Iterator[Seen]:
     """The documents cannot overlap; a network that was edited, or that is peered, can."""
     net = (s.ends.resources.get(ArmKind.VIRTUAL_NETWORK) or {}).get("properties") or {}
     spaces = (net.get("addressSpace") or {}).get("addressPrefixes") or ()
@@ -78,10 +78,10 @@ def _overlaps(s: Situation) -> Iterator[Seen]:
                 yield s.seen("prefix-overlap", witness, f"{who} {text}, the home {mine}")
 
 
-def _failover(s: Situation) -> Iterator[Seen]:
+def _failover(s: Witnesses) -> Iterator[Seen]:
     """At an unchanged address, for less time than a failover takes, and with no refusal: most likely Azure's."""
     health, since = s.link.health, s.down_since
-    if health is None or since is None or health.ike_error not in (None, "PEER_NOT_RESPONDING"):
+    if health is None or since is None or health.ike_error not in (None, refusals.NOT_RESPONDING):
         return
     moved = s.known_address is not None and s.link.reported_address not in (None, s.known_address)
     age = s.now - since
@@ -94,7 +94,7 @@ def _failover(s: Situation) -> Iterator[Seen]:
         yield s.seen("azure-failover", "heartbeat", what)
 
 
-def _names(s: Situation) -> Iterator[Seen]:
+def _names(s: Witnesses) -> Iterator[Seen]:
     view = s.link.dns
     if view is None:
         return
@@ -109,10 +109,13 @@ def _names(s: Situation) -> Iterator[Seen]:
             yield s.seen("fqdn-server-fails", "dns", f"{server} {said}, the others {agreed}")
     for resolver, answer in view.recursive.items():
         if answer is not None and answer != (agreed,):
-            yield s.seen("resolver-differs", "dns", f"{resolver} says {', '.join(answer) or 'nothing'}, not {agreed}")
+            said = f"{resolver} says {', '.join(answer) or 'nothing'}, not {agreed} (its TTL is {view.ttl_s} s)"
+            yield s.seen("resolver-differs", "dns", said)
 
 
-def _addresses(s: Situation) -> Iterator[Seen]:
+def _addresses(s: Witnesses) -> Iterator[Seen]:
+    if s.link.reconnect is not None:
+        yield s.seen("isp-reconnect", "control-plane", f"the address changed at about {s.link.reconnect}")
     reported, known = s.link.reported_address, s.known_address
     if reported is None:
         return
@@ -133,7 +136,7 @@ def _addresses(s: Situation) -> Iterator[Seen]:
         yield s.seen("azure-address-outdated", "azure", what)
 
 
-def _pins(s: Situation) -> Iterator[Seen]:
+def _pins(s: Witnesses) -> Iterator[Seen]:
     lng = (s.ends.resources.get(ArmKind.LOCAL_GATEWAY) or {}).get("properties") or {}
     if s.link.pin is None and lng.get("gatewayIpAddress"):
         what = f"the local network gateway names {lng['gatewayIpAddress']}, and Homelink has not pinned it"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
+from .adoption import ImportRequest
 from .model import Model
 from .problem import InvalidInput, Problem
 from .spec import ConnectionDocument, GatewayDocument
@@ -29,6 +30,11 @@ def gateway(data: Any) -> GatewayDocument:
 def connection(data: Any) -> ConnectionDocument:
     """Raises InvalidInput."""
     return _parse(ConnectionDocument, data)
+
+
+def import_request(data: Any) -> ImportRequest:
+    """Raises InvalidInput."""
+    return _parse(ImportRequest, data)
 
 
 def _parse(kind: type[D], data: Any) -> D:

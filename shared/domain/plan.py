@@ -2,7 +2,8 @@
 
 Field by field: only the fields that Homelink sets are compared, case is ignored where ARM ignores it, and what somebody
 else put beside them (another subnet, another tag) is kept. A resource without our mark is never changed: the Plan says
-so instead. The hash names the Plan, so that what was shown is what is done.
+so instead, or, where the document adopts it, that it is marked; marking and unmarking change nothing but tags. The hash
+names the Plan, so that what was shown is what is done.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from shared.wire.seal import canonical
 
+from . import adopted
 from .arm import ArmKind, ArmRef
 from .render import TAG_CONTROLLER, TAG_OWNER, Desired, Json
 
@@ -25,6 +27,8 @@ class Action(StrEnum):
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
+    ADOPT = "adopt"
+    RELEASE = "release"
     BLOCKED = "blocked"
 
 
@@ -39,7 +43,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Change:
-    """One write. `body` is what a PUT sends (empty for a deletion); `reason` says why a change is blocked."""
+    """One write. `body` is what a PUT sends (empty for a deletion), of ADOPT and RELEASE all `tags` that the resource
+    is to have and nothing else; `reason` says why a change is blocked."""
 
     action: Action
     ref: ArmRef
@@ -64,11 +69,23 @@ class Plan:
         return None if first is None or first.action is Action.BLOCKED else first
 
 
-def make(desired: Iterable[Desired], unwanted: Iterable[ArmRef], observed: Observed, controller: str) -> Plan:
-    """Creations and updates in the given order, then deletions in the given order (dependants first)."""
+def make(
+    desired: Iterable[Desired],
+    unwanted: Iterable[ArmRef],
+    observed: Observed,
+    controller: str,
+    released: Iterable[ArmRef] = (),
+) -> Plan:
+    """Creations and updates in the given order, then deletions in the given order (dependants first), then what is let
+    go of without being deleted; at the end what is blocked without being in anybody's way."""
     changes: list[Change] = []
+    stuck: list[Change] = []
     for wanted in desired:
         have = observed.get(wanted.ref)
+        if wanted.adopted:
+            for change in _adopted(wanted, have, controller):
+                (stuck if _stuck(change, have, controller) else changes).append(change)
+            continue
         want = _with_addresses_in_use(wanted, observed)
         if have is None:
             changes.append(Change(Action.CREATE, want.ref, want.body))
@@ -88,7 +105,44 @@ def make(desired: Iterable[Desired], unwanted: Iterable[ArmRef], observed: Obser
             changes.append(Change(Action.BLOCKED, ref, {}, (), _not_ours(have)))
         elif have is not None:
             changes.append(Change(Action.DELETE, ref, {}))
-    return Plan(tuple(changes))
+    for ref in released:
+        have = observed.get(ref)
+        if have is not None and owner(have) == controller:
+            tags = {k: v for k, v in (have.get("tags") or {}).items() if k not in (TAG_CONTROLLER, TAG_OWNER)}
+            changes.append(Change(Action.RELEASE, ref, {"tags": tags}))
+    return Plan((*changes, *stuck))
+
+
+def _adopted(wanted: Desired, have: Json | None, controller: str) -> Iterable[Change]:
+    """Marked only where it is as the document says: so the Plan after an adoption is empty. Never made anew."""
+    want = Desired(wanted.ref, adopted.as_found(wanted.ref.kind, wanted.body, have), adopted=True)
+    if have is None:
+        yield Change(Action.BLOCKED, want.ref, want.body, (), _GONE.format(want.ref.name))
+        return
+    found = tuple(differences(want.body, have))
+    edited = [d.path for d in found if not d.path.startswith("tags.")]
+    if owner(have) not in (None, controller):
+        yield Change(Action.BLOCKED, want.ref, {}, found, _not_ours(have))
+    elif found and not edited:
+        yield Change(Action.ADOPT, want.ref, {"tags": {**(have.get("tags") or {}), **want.body["tags"]}}, found)
+    elif owner(have) is None:
+        yield Change(Action.BLOCKED, want.ref, {}, found, _OTHERWISE.format(want.ref.name, ", ".join(edited)))
+    elif edited and want.ref.kind is ArmKind.GATEWAY and _has_radius(have):
+        yield Change(Action.BLOCKED, want.ref, {}, found, _RADIUS.format(want.ref.name, ", ".join(edited)))
+    elif edited or provisioning_state(have) == "failed":
+        yield Change(Action.UPDATE, want.ref, adopted.over(have, want.body), found)
+
+
+def _stuck(change: Change, have: Json | None, controller: str) -> bool:
+    """Blocked, but in nobody's way: it is ours and there, or gone and nothing stands on it."""
+    if change.action is not Action.BLOCKED:
+        return False
+    return change.ref.kind in (ArmKind.LOCAL_GATEWAY, ArmKind.CONNECTION) if have is None else owner(have) == controller
+
+
+def _has_radius(gateway: Json) -> bool:
+    clients = (gateway.get("properties") or {}).get("vpnClientConfiguration") or {}
+    return bool(clients.get("radiusServerAddress") or clients.get("radiusServers"))
 
 
 def _with_addresses_in_use(want: Desired, observed: Observed) -> Desired:
@@ -188,6 +242,17 @@ def _same(desired: Any, observed: Any, path: str) -> bool:
             return observed.replace(" ", "").lower() == desired
         return desired.lower() == observed.lower()
     return bool(desired == observed)
+
+
+_GONE = "{} is to be adopted and does not exist. Correct its name in spec.adopt, or restore it."
+_OTHERWISE = (
+    "{} is not as the document says ({}), and adoption changes nothing but tags. Take it over as it is (POST "
+    "/api/imports writes the document), then change it."
+)
+_RADIUS = (
+    "{} has RADIUS servers, whose secret Azure does not tell, so a write would lose it. Change it there yourself ({}), "
+    "or the document."
+)
 
 
 def _not_ours(resource: Json) -> str:

@@ -17,22 +17,23 @@ from typing import Any
 from shared.wire.commands import Bgp, DesiredTunnel, SecretRef
 
 from . import addressing, limits
+from .adopted import FIRST, connection_names, gateway_name, ip_configuration_names, public_ip_names
 from .arm import ArmKind, ArmRef
 from .rules_gateway import generation
 from .spec import ConnectionSpec, GatewaySpec
 
 Json = dict[str, Any]
-FIRST, SECOND = "default", "activeActive"
-"""The gateway's IP configurations, named as the portal does; an active-standby gateway has the first only."""
 TAG_CONTROLLER, TAG_OWNER = "homelink-controller", "homelink-owner"
 
 
 @dataclass(frozen=True)
 class Desired:
-    """One ARM resource as it should be; `body` has neither id nor read-only fields."""
+    """One ARM resource as it should be; `body` has neither id nor read-only fields. `adopted`: it existed before, so
+    the Plan takes it as it is found (adopted.py)."""
 
     ref: ArmRef
     body: Json
+    adopted: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def gateway_refs(name: str, spec: GatewaySpec) -> dict[ArmKind, ArmRef]:
     """The one resource of each kind, in order of creation; the second public address is gateway_chain's."""
     names = {
         ArmKind.VIRTUAL_NETWORK: spec.virtual_network.name,
-        ArmKind.PUBLIC_IP: f"{name}-pip",
-        ArmKind.GATEWAY: name,
+        ArmKind.PUBLIC_IP: public_ip_names(name, spec)[0],
+        ArmKind.GATEWAY: gateway_name(name, spec),
     }
     return {kind: ArmRef(spec.subscription_id, spec.resource_group, kind, n) for kind, n in names.items()}
 
@@ -61,16 +62,15 @@ def gateway_refs(name: str, spec: GatewaySpec) -> dict[ArmKind, ArmRef]:
 def gateway_chain(name: str, spec: GatewaySpec) -> list[ArmRef]:
     """Everything that a Gateway stands on, in order of creation: with two instances there are two public addresses."""
     refs = gateway_refs(name, spec)
-    public = [refs[ArmKind.PUBLIC_IP]]
-    if spec.active_active:
-        public.append(ArmRef(spec.subscription_id, spec.resource_group, ArmKind.PUBLIC_IP, f"{name}-pip2"))
+    names = public_ip_names(name, spec)
+    public = [ArmRef(spec.subscription_id, spec.resource_group, ArmKind.PUBLIC_IP, n) for n in names]
     return [refs[ArmKind.VIRTUAL_NETWORK], *public, refs[ArmKind.GATEWAY]]
 
 
-def connection_refs(name: str, spec: GatewaySpec) -> dict[ArmKind, ArmRef]:
-    """In order of creation."""
-    names = {ArmKind.LOCAL_GATEWAY: f"{name}-lng", ArmKind.CONNECTION: name}
-    return {kind: ArmRef(spec.subscription_id, spec.resource_group, kind, n) for kind, n in names.items()}
+def connection_refs(name: str, gateway: GatewaySpec, spec: ConnectionSpec | None = None) -> dict[ArmKind, ArmRef]:
+    """In order of creation. `spec` tells whether it was adopted; None: Homelink made it."""
+    names = connection_names(name, spec)
+    return {kind: ArmRef(gateway.subscription_id, gateway.resource_group, kind, n) for kind, n in names.items()}
 
 
 def gateway_resources(
@@ -82,19 +82,19 @@ def gateway_resources(
     net = spec.virtual_network
     chain = gateway_chain(name, spec)
     vnet, gateway, public = chain[0], chain[-1], chain[1:-1]
-    configurations = dict(zip((FIRST, SECOND), public, strict=False))
+    configurations = dict(zip(ip_configuration_names(spec), public, strict=True))
     subnets = [{"name": "GatewaySubnet", "properties": {"addressPrefix": net.gateway_subnet}}]
     subnets += [{"name": s.name, "properties": {"addressPrefix": s.prefix}} for s in net.subnets]
     bgp: Json = {"asn": spec.asn}
     apipa = [home.transit for home in homes if home.transit.mode == "apipa"]
     if apipa:
-        of_instance = {FIRST: {t.remote for t in apipa}, SECOND: {t.remote_second for t in apipa}}
+        chosen = ({t.remote for t in apipa}, {t.remote_second for t in apipa})
         bgp["bgpPeeringAddresses"] = [
             {
                 "ipconfigurationId": _configuration(gateway, instance),
-                "customBgpIpAddresses": sorted(a for a in of_instance[instance] if a),
+                "customBgpIpAddresses": sorted(a for a in addresses if a),
             }
-            for instance in configurations
+            for instance, addresses in zip(configurations, chosen, strict=False)
         ]
     vnet_body: Json = {
         "properties": {"addressSpace": {"addressPrefixes": list(net.address_space)}, "subnets": subnets},
@@ -127,7 +127,8 @@ def gateway_resources(
         },
     }
     pairs = [(vnet, vnet_body), *((ref, public_body) for ref in public), (gateway, gateway_body)]
-    return [Desired(ref, {"location": spec.location, "tags": mark, **body}) for ref, body in pairs]
+    adopted = spec.adopt is not None
+    return [Desired(ref, {"location": spec.location, "tags": mark, **body}, adopted) for ref, body in pairs]
 
 
 def _configuration(gateway: ArmRef, instance: str) -> str:
@@ -142,7 +143,7 @@ def connection_resources(
     The address space stays empty: the home's prefixes arrive by BGP, and Azure adds the peer's /32 itself (FAQ). In
     transit mode apipa the connection says which of the gateway's link-local addresses it uses.
     """
-    refs = connection_refs(name, gateway)
+    refs = connection_refs(name, gateway, spec)
     azure = gateway_refs(gateway_name, gateway)[ArmKind.GATEWAY]
     chosen = (spec.transit.remote, spec.transit.remote_second) if spec.transit.mode == "apipa" else ()
     mark = tags(controller, f"connection/{name}")
@@ -163,7 +164,7 @@ def connection_resources(
             "enableBgp": True,
             "gatewayCustomBgpIpAddresses": [
                 {"ipConfigurationId": _configuration(azure, instance), "customBgpIpAddress": address}
-                for instance, address in zip((FIRST, SECOND), chosen, strict=False)
+                for instance, address in zip(ip_configuration_names(gateway), chosen, strict=False)
                 if address
             ],
             "usePolicyBasedTrafficSelectors": False,
@@ -172,7 +173,8 @@ def connection_resources(
         },
     }
     pairs = [(ArmKind.LOCAL_GATEWAY, lng), (ArmKind.CONNECTION, connection)]
-    return [Desired(refs[k], {"location": gateway.location, "tags": mark, **body}) for k, body in pairs]
+    where_and_whose = {"location": gateway.location, "tags": mark}
+    return [Desired(refs[k], {**where_and_whose, **body}, spec.adopt is not None) for k, body in pairs]
 
 
 def azure_end(gateway: Json | None, public_ip: Json | None) -> AzureEnd | None:

@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 from shared.wire.commands import DesiredTunnel
 from shared.wire.reports import TunnelHealth
 
-from . import ladder, limits
+from . import ladder, limits, refusals
 from .dns import DnsView
 from .ladder import Act, Attempt, Decision, GiveUp, Rung, Wait
+from .reconnect import Hour
 from .spec import RepairSpec
 
 NOT_CONNECTED, CONNECTED = "NotConnected", "Connected"
@@ -40,7 +41,7 @@ class Situation:
     whatever they say. `azure_settled`: ARM has what we want and no operation runs. `taken`: addresses of the gateway's
     other Connections. `agrees_since`: since when all resolvers, caches included, answer the pin. `open_since`: when the
     Incident `incident` was opened. `azure_status`: the connectionStatus that ARM last told. `mismatch`: what the ends
-    disagree about. `dead`, `attempts`, `working`: see ladder.Down.
+    disagree about. `dead`, `attempts`, `working`, `reconnect`: see ladder.Down.
     """
 
     spec: RepairSpec
@@ -62,9 +63,9 @@ class Situation:
     dead: bool = True
     attempts: tuple[Attempt, ...] = ()
     working: tuple[str, ...] = ()
+    reconnect: Hour | None = None
 
 
-REFUSALS = ("AUTHENTICATION_FAILED", "NO_PROPOSAL_CHOSEN", "TS_UNACCEPTABLE", "PEER_IDENTITY_MISMATCH")
 STEADY = Wait(limits.SWEEP_S, "nothing to repair")
 
 
@@ -104,12 +105,13 @@ def _down(s: Situation, since: datetime) -> ladder.Down:
         azure_settled=s.azure_settled,
         attempts=s.attempts,
         working=s.working,
+        reconnect=s.reconnect,
     )
 
 
 def mismatch(desired: DesiredTunnel, health: TunnelHealth) -> str:
     """What the ends disagree about, which no reset would change; empty when nothing of that kind shows."""
-    if health.ike_error in REFUSALS:
+    if refusals.disagreement(health.ike_error):
         return f"the ends refuse each other ({health.ike_error})"
     if "Bad Peer AS" in (health.bgp.last_error or ""):
         return "the ends disagree about an AS number (Bad Peer AS)"

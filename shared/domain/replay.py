@@ -46,6 +46,8 @@ def entry(situation: Situation, decision: Decision, now: datetime) -> DecisionEn
 
 
 def replayed(made: DecisionEntry) -> DecisionEntry:
-    """The decision that today's code makes in the recorded situation. Raises ValueError for one it cannot read."""
+    """The decision that today's code makes in the recorded situation. Raises ValueError for one it cannot read. Of a
+    witness that was not known then, today's default says that it was silent, and it is left out again."""
     situation = _SITUATION.validate_python(made.situation)
-    return entry(situation, decide(situation, made.at), made.at)
+    again = entry(situation, decide(situation, made.at), made.at)
+    return again.model_copy(update={"situation": {k: v for k, v in again.situation.items() if k in made.situation}})

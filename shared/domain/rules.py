@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from . import adopted
 from .problem import Problem
 from .rules_gateway import AZ_SKUS as AZ_SKUS
 from .rules_gateway import change_problems as change_problems
@@ -30,4 +31,5 @@ def connection_problems(
     """`others` are the gateway's other Connections by name, `elsewhere` those of other gateways (a firewall may serve
     both: it has one ASN, and each tunnel an interface address of its own)."""
     far = elsewhere or {}
-    return [*home_problems(name, spec, gateway, others, far), *tunnel_problems(spec, gateway, others, far)]
+    found = [*home_problems(name, spec, gateway, others, far), *tunnel_problems(spec, gateway, others, far)]
+    return [*found, *adopted.connection_problems(name, spec, others)]

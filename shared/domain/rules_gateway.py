@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
-from . import addressing, limits
+from . import addressing, adopted, limits
 from .problem import Problem
 from .spec import GatewaySpec
 
@@ -27,13 +27,12 @@ ADOPTABLE = {"sku-not-az", "gateway-subnet-small"}
 """What is refused in something new, and only a Finding in something that exists."""
 
 
-def gateway_problems(
-    spec: GatewaySpec, others: Mapping[str, GatewaySpec] | None = None, *, adopted: bool = False
-) -> list[Problem]:
-    """`others` are all other Gateways by name. `adopted`: the gateway exists already and is taken as it is; what is
+def gateway_problems(spec: GatewaySpec, others: Mapping[str, GatewaySpec] | None = None) -> list[Problem]:
+    """`others` are all other Gateways by name. An adopted gateway exists already and is taken as it is; what is
     tolerated then is what gateway_findings tells."""
     found = [*_sku(spec), *_gateway_asn(spec), *_virtual_network(spec), *_one_per_network(spec, others or {})]
-    tolerated = gateway_findings(spec) if adopted else []
+    found += adopted.gateway_problems(spec)
+    tolerated = gateway_findings(spec) if spec.adopt else []
     return [p for p in found if p not in tolerated]
 
 
@@ -55,6 +54,7 @@ def change_problems(old: GatewaySpec, new: GatewaySpec) -> list[Problem]:
         "spec.virtualNetwork.name": (old.virtual_network.name, new.virtual_network.name),
         "spec.virtualNetwork.gatewaySubnet": (old.virtual_network.gateway_subnet, new.virtual_network.gateway_subnet),
         "spec.activeActive": (old.active_active, new.active_active),
+        "spec.adopt": (old.adopt, new.adopt),
     }
     problems = [
         Problem(path, b, "immutable", f"cannot be changed (it is {a!r})", "Delete the Gateway and PUT a new one.")

@@ -37,9 +37,19 @@ class VirtualNetwork(Model):
     subnets: tuple[Subnet, ...] = ()
 
 
+class GatewayAdoption(Model):
+    """A gateway that existed before Homelink, by its names in Azure. The public addresses, and the IP configurations
+    that hold them, stand in the order of the gateway's instances; the network is `spec.virtualNetwork.name`."""
+
+    virtual_network_gateway: str = Field(pattern=ARM_NAME)
+    public_ips: tuple[Annotated[str, Field(pattern=ARM_NAME)], ...] = Field(min_length=1, max_length=2)
+    ip_configurations: tuple[Annotated[str, Field(pattern=ARM_NAME)], ...] = Field(min_length=1, max_length=2)
+
+
 class GatewaySpec(Model):
     """Tenant and subscription stand here because a controller may serve several. `generation` follows from the SKU
-    unless set. `activeActive`: two instances, each with a public and a BGP address of its own."""
+    unless set. `activeActive`: two instances, each with a public and a BGP address of its own. `adopt`: it exists
+    already, and Homelink may manage it."""
 
     tenant_id: str = Field(pattern=UUID)
     subscription_id: str = Field(pattern=UUID)
@@ -50,6 +60,7 @@ class GatewaySpec(Model):
     generation: Literal["Generation1", "Generation2"] | None = None
     active_active: bool = False
     asn: int = Field(65515, ge=1, le=4294967294)
+    adopt: GatewayAdoption | None = None
 
 
 class Home(Model):
@@ -94,8 +105,16 @@ class RepairSpec(Model):
     )
 
 
+class ConnectionAdoption(Model):
+    """A local network gateway and a connection that existed before Homelink, by their names in Azure."""
+
+    local_network_gateway: str = Field(pattern=ARM_NAME)
+    connection: str = Field(pattern=ARM_NAME)
+
+
 class ConnectionSpec(Model):
-    """`fqdn` is the DDNS name of the home. `probe` is an address in the virtual network that answers a ping."""
+    """`fqdn` is the DDNS name of the home. `probe` is an address in the virtual network that answers a ping. `adopt`:
+    its Azure half exists already, and Homelink may manage it."""
 
     gateway: str = Name
     agent: str = Name
@@ -112,6 +131,7 @@ class ConnectionSpec(Model):
     revert_after_seconds: int = Field(limits.REVERT.default, ge=limits.REVERT.least, le=limits.REVERT.most)
     probe: str | None = None
     repair: RepairSpec = RepairSpec()
+    adopt: ConnectionAdoption | None = None
 
 
 class Metadata(Model):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from .errors import Malformed
 from .seal import canonical
 
 VERSION = 1
+TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|")
 
 
 class Kind(StrEnum):
@@ -159,7 +161,8 @@ _BODIES: dict[Kind, type[Apply] | type[Target]] = {
 
 @dataclass(frozen=True)
 class Command:
-    """`audience` is the agent's id, `controller` the control plane's; `not_after` is Unix seconds of server time."""
+    """`audience` is the agent's id, `controller` the control plane's; `not_after` is Unix seconds of server time.
+    `trace` is a W3C traceparent, for the agent's log; empty where there is none, and then left out of the payload."""
 
     id: str
     seq: int
@@ -169,9 +172,15 @@ class Command:
     generation: int
     kind: Kind
     body: Body
+    trace: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        return self.trace[3:35]
 
     def to_payload(self) -> dict[str, Any]:
-        return {"v": VERSION, **to_plain(self)}
+        payload = {"v": VERSION, **to_plain(self)}
+        return payload if self.trace else {k: v for k, v in payload.items() if k != "trace"}
 
 
 @dataclass(frozen=True)
@@ -185,6 +194,11 @@ class _Head:
     generation: int
     kind: Kind
     body: dict[str, Any]
+    trace: str = ""
+
+    def __post_init__(self) -> None:
+        if not TRACE.fullmatch(self.trace):
+            raise ValueError("trace is no W3C traceparent")
 
 
 def parse_command(payload: dict[str, Any]) -> Command:
@@ -193,7 +207,17 @@ def parse_command(payload: dict[str, Any]) -> Command:
     if head.v != VERSION:
         raise Malformed(f"command version {head.v}: this agent reads version {VERSION}; update the older side")
     body: Body = from_plain(_BODIES[head.kind], head.body, strict=True)
-    return Command(head.id, head.seq, head.audience, head.controller, head.not_after, head.generation, head.kind, body)
+    return Command(
+        head.id,
+        head.seq,
+        head.audience,
+        head.controller,
+        head.not_after,
+        head.generation,
+        head.kind,
+        body,
+        head.trace,
+    )
 
 
 def _known(fields: dict[str, tuple[str, dict[str, str]]]) -> None:

@@ -16,7 +16,8 @@ Outcome = Literal["done", "failed", "superseded", "expired", "refused"]
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a command. `detail` is for a person and never holds a secret; `data` answers a diagnose."""
+    """What became of a command. `detail` is for a person and never holds a secret; `data` answers a diagnose. `began`:
+    when its effect was begun, None where the agent was started anew since or nothing was begun."""
 
     command_id: str
     seq: int
@@ -27,24 +28,31 @@ class Result:
     detail: str
     at: float
     data: dict[str, Any] = field(default_factory=dict)
+    began: float | None = None
 
 
 @dataclass(frozen=True)
 class IkeHealth:
-    """`state` is strongSwan's word (ESTABLISHED, CONNECTING, ...) or NONE."""
+    """`state` is strongSwan's word (ESTABLISHED, CONNECTING, ...) or NONE. `established_s`: since this SA was set up or
+    rekeyed. `rekeys`: so often has the agent seen it rekeyed since the tunnel came up, None where nobody counts."""
 
     state: str
     remote_address: str | None
     established_s: float | None
     nat_traversal: bool
+    rekeys: int | None = None
 
 
 @dataclass(frozen=True)
 class ChildHealth:
+    """`installed_s`: since the newest child was installed, so since the last rekeying where there was one. `rekeys` is
+    as in IkeHealth."""
+
     installed: bool
     bytes_in: int
     bytes_out: int
     installed_s: float | None
+    rekeys: int | None = None
 
 
 @dataclass(frozen=True)

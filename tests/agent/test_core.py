@@ -316,10 +316,12 @@ def test_paused_means_no_effect_at_all_and_health_all_the_same() -> None:
         rig.control.command(Kind.INITIATE, Target("home", "id-home")),
         rig.control.command(Kind.REMOVE, Target("home", "id-home"), generation=3),
     ]
-    for command in commands:
+    looked = rig.control.command(Kind.DIAGNOSE, Target("home", "id-home"), generation=4)
+    for command in (*commands, looked):
         rig.control.put(command)
     rig.run(900)
     assert [rig.control.outcome(c) for c in commands] == ["refused"] * 3
+    assert rig.control.outcome(looked) == "done", "looking harms nothing"
     assert rig.control.results[commands[0].id].detail == "paused by the home owner"
     assert (rig.firewall.applied, rig.firewall.started, rig.firewall.initiated) == (applied, started, [])
     assert "home" in rig.firewall.installed

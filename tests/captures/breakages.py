@@ -20,11 +20,13 @@ import vici
 
 from agent.firewall.contract import Revert
 from agent.firewall.linux.run import run
+from lab.azure.gateway import shown_peer, shown_route
 from lab.dataplane import ConnectionView, GatewayView
 from lab.net.run import LabNetError
 from lab.net.topology import RESOLVER
 from shared.dns.resolver import DnsResolver
 from shared.domain.arm import ArmKind
+from shared.domain.bgp import BgpQuestion
 from shared.wire.decode import to_plain
 from tests.agent.firewall.linux.world import HOME, VNET, Lab, LinuxBench, in_home, wait_for
 from tests.captures.replay import ASN
@@ -107,6 +109,29 @@ def _reachable_again() -> None:
     in_home(("ip", "route", "del", *UNREACHABLE))
 
 
+def _nothing_sent(lab: Lab, bench: LinuxBench) -> None:
+    """Somebody's route map in place of ours: the session stands, and the home's prefixes stay at home."""
+    wait_for(lambda: _proven(lab, bench), 40)
+    bench.configure("route-map nothing deny 10", "exit", *_outgoing("nothing"))
+
+
+def _more_sent(lab: Lab, bench: LinuxBench) -> None:
+    """Somebody's route map lets everything out, and there is more than the home's prefixes."""
+    wait_for(lambda: _proven(lab, bench), 40)
+    bench.configure("route-map everything permit 10", "exit", f"router bgp {ASN}", "no bgp network import-check")
+    bench.configure(f"router bgp {ASN}", "address-family ipv4 unicast", "network 172.20.0.0/16")
+    bench.configure(*_outgoing("everything"))
+
+
+def _outgoing(route_map: str) -> tuple[str, ...]:
+    return (f"router bgp {ASN}", "address-family ipv4 unicast", f"neighbor {PEER} route-map {route_map} out")
+
+
+def _learned(lab: Lab) -> set[str]:
+    """What the gateway has from the home."""
+    return {r.network for r in lab.do(lab.plane.learned_routes("gw")) if r.source_peer == "192.168.1.1"}
+
+
 BREAKAGES: dict[str, Breakage] = {
     "healthy": Breakage((), seen=_proven),
     "wrong-key": Breakage(("psk-mismatch", "tunnel-down"), Azure(psk="SomebodyElsesKey0123456789")),
@@ -136,10 +161,26 @@ BREAKAGES: dict[str, Breakage] = {
     "clamp-gone": Breakage(("firewall-drift",), then=_without_clamp),
     "neighbour-gone": Breakage(("firewall-drift", "bgp-down"), then=_without_neighbour),
     "other-timers": Breakage(("firewall-drift", "bgp-timers-differ"), then=_other_timers),
+    "nothing-sent": Breakage(
+        ("firewall-drift", "routes-incomplete", "azure-lacks-prefixes"),
+        then=_nothing_sent,
+        seen=lambda lab, bench: not _learned(lab),
+    ),
+    "more-sent": Breakage(
+        ("firewall-drift", "prefix-leaked"), then=_more_sent, seen=lambda lab, bench: "172.20.0.0/16" in _learned(lab)
+    ),
     "no-such-name": Breakage(("fqdn-no-such-name", "fqdn-no-address"), seen=_proven, name="nobody.homelink.test"),
 }
 """`expected` are codes that must be found, in this order; symptoms of them may stand between."""
-LIVE = ("wrong-key", "wrong-dh-group", "wrong-esp-cipher", "wrong-peer-id", "wrong-home-asn", "dead-peer")
+LIVE = (
+    "wrong-key",
+    "wrong-dh-group",
+    "wrong-esp-cipher",
+    "wrong-peer-id",
+    "wrong-home-asn",
+    "dead-peer",
+    "nothing-sent",
+)
 
 
 def collect(lab: Lab, bench: LinuxBench, breakage: Breakage) -> dict[str, Any]:
@@ -167,6 +208,7 @@ def collect(lab: Lab, bench: LinuxBench, breakage: Breakage) -> dict[str, Any]:
         "health.json": to_plain(health),
         "diagnose.json": bench.firewall.diagnose(HOME),
         "arm.json": _arm(breakage.azure or Azure(), connected),
+        "azure-bgp.json": _azure_bgp(lab, breakage.azure or Azure()),
         "dns.json": to_plain(view),
     }
     _reachable_again()
@@ -207,6 +249,18 @@ def _arm(azure: Azure, connected: bool) -> dict[str, Any]:
         }
     )
     return {kind.value: body for kind, body in bodies.items()}
+
+
+def _azure_bgp(lab: Lab, azure: Azure) -> dict[str, Any]:
+    """The gateway's bgpd, as the simulated ARM shows it."""
+    peers = lab.do(lab.plane.bgp_peers("gw"))
+    learned = lab.do(lab.plane.learned_routes("gw"))
+    advertised = lab.do(lab.plane.advertised_routes("gw", azure.home_bgp_address))
+    return {
+        BgpQuestion.PEERS.value: {"value": [shown_peer(p, PEER) for p in peers]},
+        BgpQuestion.LEARNED.value: {"value": [shown_route(r, PEER) for r in learned]},
+        BgpQuestion.ADVERTISED.value: {"value": [shown_route(r, PEER) for r in advertised]},
+    }
 
 
 def _tail(before: dict[Path, int], at_home: bool) -> str:

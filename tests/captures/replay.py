@@ -1,4 +1,4 @@
-"""A capture read back: its files, and the Situation that they tell of."""
+"""A capture read back: its files, and the witnesses that speak in them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from shared.domain import home_evidence, parse
 from shared.domain.arm import ArmKind
+from shared.domain.bgp import AzureBgp, BgpQuestion, answered, read
 from shared.domain.conditions import Link
 from shared.domain.dns import DnsView
-from shared.domain.situation import Situation
+from shared.domain.witnesses import Witnesses
 from shared.wire.commands import DesiredTunnel
 from shared.wire.decode import from_plain
 from shared.wire.reports import TunnelHealth
@@ -36,8 +37,8 @@ def save(folder: Path, files: dict[str, Any]) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def situation(files: dict[str, Any]) -> Situation:
-    """The Situation that a capture tells of, for `findings`."""
+def situation(files: dict[str, Any]) -> Witnesses:
+    """What a capture tells, for `findings`."""
     wanted = from_plain(DesiredTunnel, files["wanted.json"])
     health = from_plain(TunnelHealth, files["health.json"]["tunnels"][0])
     raw = files["dns.json"]
@@ -71,9 +72,21 @@ def situation(files: dict[str, Any]) -> Situation:
         spec=spec.model_copy(update={"fqdn": view.name}),
         desired=wanted,
         resources=bodies,
+        azure_bgp=_azure_bgp(files),
         health=health,
         evidence=evidence,
         home_address=view.agreed(),
     )
     firewall = replace(at.REPORT, tunnels=(health,))
     return replace(at.FINE, link=link, ends=ends, report=firewall, azure_status=status, known_address=at.HOME)
+
+
+def _azure_bgp(files: dict[str, Any]) -> AzureBgp | None:
+    """None in a capture from before the gateway was asked: it proves nothing then."""
+    bodies = files.get("azure-bgp.json")
+    if bodies is None:
+        return None
+    told = at.AZURE_BGP.model_copy(update={"peers": None, "learned": None, "advertised": None})
+    for question in BgpQuestion:
+        told = answered(told, question, read(question, bodies[question.value]), at.NOW)
+    return told

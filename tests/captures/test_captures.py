@@ -1,7 +1,7 @@
 """Captured evidence, replayed: the parsers read it as they did, and the Findings are those that were expected.
 
-A folder is a capture (README.md). Six are made anew on the real lab, so that a new strongSwan or FRR that words things
-differently is noticed.
+A folder is a capture (README.md). Seven are made anew on the real lab, so that a new strongSwan or FRR that words
+things differently is noticed.
 """
 
 from __future__ import annotations
@@ -71,6 +71,12 @@ def test_charons_log_tells_the_reason(folder: Path) -> None:
         assert found is not None and (found.reason, found.phase) == (said["reason"], said["phase"])
     elif files["health.json"]["tunnels"][0]["ike_error"] is None:
         assert found is None
+
+
+def test_both_views_of_bgp_agree_where_nothing_is_wrong() -> None:
+    rows = {r.field: r for r in replay.situation(replay.load(replay.FOLDER / "healthy")).rows}
+    told = [rows[f"bgp.{name}"] for name in ("homeAsn", "homeAddress", "state", "learnedByAzure", "announcedByAzure")]
+    assert all(r.azure is not None for r in told) and not [r for r in told if r.differs]
 
 
 @pytest.mark.lab

@@ -8,20 +8,22 @@ on request. It is not the lab's ARM: no packets, no timing model, only the rules
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from shared.domain import bgp
 from shared.errors import ArmBusy, ArmRejected, PermanentError
-from shared.seams import ArmKind, ArmRef, Clock, Json, Operation, OperationState, Started
+from shared.seams import ArmKind, ArmRef, Asked, BgpQuestion, Clock, Json, Operation, OperationState, Started
 from tests.fakes.arm_records import Request, Running, Script
 from tests.fakes.arm_rules import TAKES_S, bgp_settings, masked, references
 
 T = TypeVar("T")
 
 HOST = "https://management.invalid"
+READS = ("get", "list", "poll", "has_shared_key", "move_shared_key", "ask_bgp", "bgp_answer")
 
 
 @dataclass
@@ -35,7 +37,8 @@ class _World:
 
 
 class FakeArm:
-    """`takes_s` may be changed by a test; with `polls` set, an operation ends at its n-th poll, not by the clock."""
+    """`takes_s` may be changed by a test; with `polls` set, an operation ends at its n-th poll, not by the clock.
+    `tells`: what the gateway answers to a question of BGP."""
 
     def __init__(self, clock: Clock, polls: int | None = None) -> None:
         self.takes_s = dict(TAKES_S)
@@ -43,9 +46,11 @@ class FakeArm:
         self.requests: list[Request] = []
         self.resets: dict[str, int] = {}
         self.retry_after_s = 10.0
+        self.tells: Callable[[BgpQuestion, str], list[Json]] = lambda question, peer: []
         self._clock = clock
         self._world = _World()
         self._scripts: list[Script] = []
+        self._questions: dict[str, tuple[datetime, str]] = {}  # URL -> when it is answered, the neighbour asked of
         self._quiet: tuple[datetime, float] | None = None
 
     # -- the seam
@@ -91,6 +96,22 @@ class FakeArm:
 
         return self._call("has_shared_key", ref, ref.id(), None, act)
 
+    async def move_shared_key(self, ref: ArmRef, put: Callable[[str], Awaitable[str]]) -> str:
+        def act() -> str:
+            self._must_exist(ref)
+            return self._world.shared_keys[_id(ref)]
+
+        return await put(self._call("move_shared_key", ref, ref.id(), None, act))
+
+    async def tag(self, ref: ArmRef, tags: Mapping[str, str]) -> Started:
+        def act() -> Started:
+            self._must_exist(ref)
+            self._must_be_free(ref)
+            self._world.resources[_id(ref)]["tags"] = dict(tags)
+            return Started(None, 1.0)
+
+        return self._call("tag", ref, ref.id(), {"tags": dict(tags)}, act)
+
     async def reset_connection(self, ref: ArmRef) -> Started:
         return self._call("reset_connection", ref, ref.id(), None, lambda: self._reset("reset_connection", ref))
 
@@ -98,12 +119,32 @@ class FakeArm:
         return self._call("reset_gateway", ref, ref.id(), None, lambda: self._reset("reset_gateway", ref))
 
     async def poll(self, operation_url: str) -> Operation:
-        parts = urlsplit(operation_url)
-        if f"{parts.scheme}://{parts.netloc}" != HOST:
-            raise PermanentError(
-                "The operation URL is not on the ARM host: it was not asked. Read the resource instead."
-            )
+        _must_be_here(operation_url)
         return self._call("poll", None, operation_url, None, lambda: self._poll(operation_url))
+
+    async def ask_bgp(self, gateway: ArmRef, question: BgpQuestion, peer: str = "") -> Asked:
+        def act() -> Asked:
+            self._must_exist(gateway)
+            if question is BgpQuestion.ADVERTISED and not peer:
+                raise ArmRejected("getAdvertisedRoutes needs 'peer'.", 400, "MissingPeer")
+            url = f"{HOST}/questions/{len(self._questions)}?question={question.value}"
+            self._questions[url] = (self._clock.now() + timedelta(seconds=self.takes_s["ask_bgp"]), peer)
+            return Asked(url, self.retry_after_s)
+
+        return self._call("ask_bgp", gateway, f"{gateway.id()}/{question.value}", None, act)
+
+    async def bgp_answer(self, question: BgpQuestion, operation_url: str) -> Asked:
+        _must_be_here(operation_url)
+
+        def act() -> Asked:
+            if operation_url not in self._questions:
+                raise ArmRejected("Operation not found.", 404, "NotFound")
+            ends_at, peer = self._questions[operation_url]
+            if self._clock.now() < ends_at:
+                return Asked(operation_url, self.retry_after_s)
+            return Asked(None, 0, bgp.read(question, {"value": self.tells(question, peer)}))
+
+        return self._call("bgp_answer", None, operation_url, None, act)
 
     # -- for tests
 
@@ -155,7 +196,7 @@ class FakeArm:
         return copy.deepcopy(self._world.resources.get(_id(ref)))
 
     def writes(self) -> Sequence[Request]:
-        return [r for r in self.requests if r.verb not in ("get", "list", "poll", "has_shared_key")]
+        return [r for r in self.requests if r.verb not in READS]
 
     def running(self) -> Sequence[str]:
         self._settle()
@@ -341,6 +382,12 @@ class FakeArm:
     def _etag(self) -> str:
         self._world.count += 1
         return f'W/"{self._world.count:08d}"'
+
+
+def _must_be_here(url: str) -> None:
+    parts = urlsplit(url)
+    if f"{parts.scheme}://{parts.netloc}" != HOST:
+        raise PermanentError("The operation URL is not on the ARM host: it was not asked. Read the resource instead.")
 
 
 def _id(ref: ArmRef) -> str:

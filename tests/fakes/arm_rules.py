@@ -25,6 +25,7 @@ TAKES_S: dict[str, float] = {
     "set_shared_key connections": 10,
     "reset_connection connections": 20,
     "reset_gateway virtualNetworkGateways": 800,
+    "ask_bgp": 4,
 }
 
 _REFERS = ("publicipaddress", "subnet", "virtualnetworkgateway1", "localnetworkgateway2")

@@ -10,19 +10,23 @@ __all__ = ["world"]
 HOME = {"name": "home"}
 
 
-async def test_202_until_the_agent_has_answered(world: World) -> None:
+async def test_202_until_the_agent_and_the_gateway_have_answered(world: World) -> None:
     await world.joined()
     first = await call("diagnose", route=HOME)
     assert first.status == 202 and int(first.headers["Retry-After"]) >= 30
     assert first.json["asked"] and {w["witness"] for w in first.json["witnesses"]} == {
-        "azure", "dns", "heartbeat", "diagnosis",
+        "azure", "azure-bgp", "dns", "heartbeat", "diagnosis",
     }  # fmt: skip
     await answer(world, {"drift": ["mss: no clamp to 1350"]})
     second = await call("diagnose", route=HOME)
-    assert (second.status, second.json["asked"]) == (200, None)
+    assert (second.status, second.json["asked"], second.json["state"]) == (202, None, "pending"), "Azure is still asked"
+    assert 1 <= int(second.headers["Retry-After"]) <= 30
+    world.clock.advance(10)
+    second = await call("diagnose", route=HOME)
+    assert (second.status, second.json["asked"], second.json["state"]) == (200, None, "complete")
     assert [f["code"] for f in second.json["findings"]] == ["firewall-drift"]
     ages = {w["witness"]: w["ageSeconds"] for w in second.json["witnesses"]}
-    assert ages["azure"] == ages["diagnosis"] == 0.0
+    assert ages["azure"] == ages["azure-bgp"] == 0.0 and ages["diagnosis"] == 10.0
 
 
 async def test_findings_ask_nobody(world: World) -> None:

@@ -21,7 +21,7 @@ async def test_pages_from_the_newest_to_the_first(world: World) -> None:
     whole = (await call("get_gateway_events", route=HUB, params={"limit": "500"})).json
     assert whole["next"] is None and len(whole["items"]) > 20
     assert whole["items"][-1]["reason"] == "Created" and set(whole["items"][0]) == {
-        "id", "at", "gateway", "connection", "type", "reason", "message",
+        "id", "at", "gateway", "connection", "type", "reason", "message", "trace",
     }  # fmt: skip
     found, params = [], {"limit": "7"}
     while params.get("next") != "":

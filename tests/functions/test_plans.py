@@ -6,6 +6,8 @@ from typing import Any
 
 from shared.domain import parse, render
 from shared.domain.arm import ArmKind
+from shared.domain.outage import Kind
+from shared.domain.outage_figures import SIMULATED
 from tests.examples import CONNECTION, GATEWAY, changed
 from tests.functions.calls import call, world
 from tests.shared.control.world import World
@@ -33,6 +35,47 @@ async def test_a_plan_of_a_change_shows_both_ends_field_by_field(world: World) -
     (home,) = plan["home"]
     assert home["action"] == "apply"
     assert [(d["path"], d["observed"], d["desired"]) for d in home["differences"]] == [("bgp.local_asn", 65010, 65011)]
+
+
+async def test_a_plan_says_for_how_long_packets_will_not_pass(world: World) -> None:
+    async def outage(document: dict[str, Any]) -> dict[str, Any]:
+        (only,) = (await call("plan_connection", document, HOME)).json["outages"]
+        assert isinstance(only, dict)
+        return only
+
+    await call("put_gateway", GATEWAY, HUB)
+    new = await outage(CONNECTION)
+    assert (new["connection"], new["kinds"], new["expectedOutageS"]["p95"]) == ("home", ["new"], 0.0)
+    await world.joined()
+    renumbered = await outage(changed(CONNECTION, "spec.home.asn", 65011))
+    expected = SIMULATED[Kind.HOME_ASN]
+    assert renumbered["kinds"] == ["home-asn"] and renumbered["simulated"] is True
+    assert renumbered["expectedOutageS"] == {"p50": expected.p50, "p95": expected.p95}
+    assert "until the agent has applied it" in renumbered["reason"]
+    unchanged = await outage(CONNECTION)
+    assert unchanged["kinds"] == [] and unchanged["expectedOutageS"] == {"p50": 0.0, "p95": 0.0}
+
+
+async def test_a_key_of_another_name_in_the_vault_is_part_of_a_plan(world: World) -> None:
+    await world.joined()
+    document = changed(CONNECTION, "spec.psk", {"generate": False, "vaultRef": "mine"})
+    plan = (await call("plan_connection", document, HOME)).json
+    assert [d["desired"] for d in plan["home"][0]["differences"] if d["path"] == "psk.name"] == ["mine"]
+    assert plan["outages"][0]["kinds"] == ["key"]
+
+
+async def test_a_resize_has_no_figure_but_a_reason_for_every_connection(world: World) -> None:
+    await world.joined()
+    larger = changed(changed(GATEWAY, "spec.generation", "Generation1"), "spec.sku", "VpnGw2AZ")
+    plan = (await call("plan_gateway", larger, HUB)).json
+    assert [(o["connection"], o["expectedOutageS"]) for o in plan["outages"]] == [("home", None)]
+    assert "gateway-sku-upgrade" in plan["outages"][0]["reason"]
+
+
+async def test_a_deletion_ends_the_tunnel_for_good(world: World) -> None:
+    await world.joined()
+    plan = (await call("plan_connection", route=HOME, params={"delete": "true"})).json
+    assert [(o["kinds"], o["expectedOutageS"]) for o in plan["outages"]] == [(["ends"], None)]
 
 
 async def test_nothing_to_change_is_an_empty_plan(world: World) -> None:

@@ -123,6 +123,7 @@ def test_a_flag_is_never_guessed(query: str) -> None:
         web.flag(asked(query), "delete")
 
 
+REQUEST = request()
 ERRORS = [
     (InvalidInput([Problem("p", float("nan"), "rule", "m", "r")]), 422),
     (NotFound("which"), 404),
@@ -142,10 +143,10 @@ ERRORS = [
 @pytest.mark.parametrize(("error", "status"), ERRORS, ids=[type(e).__name__ for e, _ in ERRORS])
 async def test_each_error_has_its_answer(error: Exception, status: int) -> None:
     @web.guarded
-    async def handler() -> func.HttpResponse:
+    async def handler(req: func.HttpRequest) -> func.HttpResponse:
         raise error
 
-    response = await handler()
+    response = await handler(req=REQUEST)
     body = json.loads(response.get_body(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert (response.status_code, body["status"]) == (status, status)
     assert response.mimetype == "application/problem+json" and body["title"] and body["detail"]
@@ -157,11 +158,11 @@ async def test_each_error_has_its_answer(error: Exception, status: int) -> None:
 
 async def test_a_bug_is_not_hidden() -> None:
     @web.guarded
-    async def handler() -> func.HttpResponse:
+    async def handler(req: func.HttpRequest) -> func.HttpResponse:
         raise KeyError("bug")
 
     with pytest.raises(KeyError):
-        await handler()
+        await handler(req=REQUEST)
 
 
 def test_the_host_still_sees_names_and_types() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.net.pfsense import Pfsense
 from lab.opened import opened
-from lab.world import World
+from lab.world import TELEMETRY, World
 from shared.azure.calls import Http
 from shared.azure.credential import credential
 from shared.azure.settings import read_settings
@@ -98,6 +98,7 @@ async def leaks(world: World) -> list[str]:
     assert len(values) >= 12, "the hunt knows too few secrets to mean anything"
     places = [*(await stored(world)).items(), *logs(world.logs, world.folder), *firewalls(world)]
     assert len(places) >= 12, "the hunt looks in too few places to mean anything"
+    assert str(world.logs / TELEMETRY) in {where for where, _ in places}, "what is told of each call is looked at, too"
     places = [(where, opened(text) if where.startswith(("queue", "table")) else text) for where, text in places]
     found = [f"{what} in {where}" for where, text in places for what, value in values.items() if value in text]
     return found + [f"{what} in {where}" for where, text in places for what, p in SHAPES.items() if p.search(text)]

@@ -12,6 +12,7 @@ started again by charon (`dpd_action`, `close_action`).
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,8 +40,15 @@ _OF_CHILD = (
 
 @dataclass(frozen=True)
 class SaHealth:
+    """`numbers`: charon's own of the IKE SA and of its newest installed child, None where there is none."""
+
     ike: IkeHealth
     child: ChildHealth
+    numbers: tuple[int, int] | None = None
+
+    def rank(self) -> tuple[bool, bool, tuple[int, int]]:
+        """The SA that counts among several is the greatest: during a rekeying two may exist."""
+        return self.child.installed, self.ike.state == "ESTABLISHED", self.numbers or (0, 0)
 
 
 NO_SA = SaHealth(IkeHealth("NONE", None, None, False), ChildHealth(False, 0, 0, None))
@@ -99,7 +107,7 @@ class Charon:
                 if not name.startswith(PREFIX):
                     continue
                 connection_name, sa = name.removeprefix(PREFIX), sa_health(raw)
-                if connection_name not in found or _rank(sa) > _rank(found[connection_name]):
+                if connection_name not in found or sa.rank() > found[connection_name].rank():
                     found[connection_name] = sa
         for name, sa in found.items():
             if sa.child.installed:
@@ -111,7 +119,7 @@ class Charon:
         found = [
             raw for entry in self._with(lambda s: list(s.list_sas())) for n, raw in entry.items() if n == PREFIX + name
         ]
-        return evidence(max(found, key=lambda raw: _rank(sa_health(raw)))) if found else None
+        return evidence(max(found, key=lambda raw: sa_health(raw).rank())) if found else None
 
     def start(self, name: str, within_s: float) -> str:
         """Initiate and wait at most `within_s`; what came of it, in one line. A refusal is remembered in `errors`."""
@@ -205,12 +213,12 @@ def connection(desired: DesiredTunnel, if_id: int | None) -> dict[str, Any]:
 
 def evidence(raw: dict[str, Any]) -> dict[str, Any]:
     """What was negotiated: one IKE SA of list-sas with its newest child, without counters and keys."""
-    children = sorted(_children(raw), key=lambda c: int(_number(c.get("uniqueid")) or 0))
+    children = sorted(_children(raw), key=_unique)
     return {**_only(raw, _OF_IKE), "child": _only(children[-1], _OF_CHILD) if children else None}
 
 
 def _only(raw: dict[str, Any], names: tuple[str, ...]) -> dict[str, str]:
-    return {n: _text(raw[n]) for n in names if n in raw}
+    return {n: ", ".join(map(_text, v)) if isinstance(v := raw[n], list) else _text(v) for n in names if n in raw}
 
 
 def sa_health(raw: dict[str, Any]) -> SaHealth:
@@ -225,7 +233,9 @@ def sa_health(raw: dict[str, Any]) -> SaHealth:
     if not installed:
         return SaHealth(ike, NO_SA.child)
     total = [sum(int(_number(c.get(k)) or 0) for c in installed) for k in ("bytes-in", "bytes-out")]
-    return SaHealth(ike, ChildHealth(True, total[0], total[1], _number(installed[0].get("install-time"))))
+    newest = max(installed, key=_unique)
+    child = ChildHealth(True, total[0], total[1], _number(newest.get("install-time")))
+    return SaHealth(ike, child, (_unique(raw), _unique(newest)))
 
 
 def _children(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -234,14 +244,15 @@ def _children(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from (c for c in children.values() if isinstance(c, dict))
 
 
-def _rank(sa: SaHealth) -> tuple[bool, bool]:
-    return sa.child.installed, sa.ike.state == "ESTABLISHED"
-
-
 def _refusal() -> type[Exception]:
     from vici.exception import CommandException
 
     return CommandException  # type: ignore[no-any-return]
+
+
+def _unique(sa: dict[str, Any]) -> int:
+    """charon's number of an SA; it only grows."""
+    return int(_number(sa.get("uniqueid")) or 0)
 
 
 def _text(value: object) -> str:
@@ -250,6 +261,7 @@ def _text(value: object) -> str:
 
 def _number(value: object) -> float | None:
     try:
-        return float(_text(value))
+        number = float(_text(value))
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

@@ -22,6 +22,7 @@ from agent.firewall.linux.deadman import DeadMan, DetachedTimer, FileLock
 from agent.firewall.linux.frr import Frr
 from agent.firewall.linux.link import Link
 from agent.firewall.linux.refusal import refusal
+from agent.firewall.linux.rekeys import Rekeys
 from agent.firewall.linux.run import Runner, run
 from agent.firewall.linux.store import Owned, Snapshot, Store, Tunnel
 from agent.limits import shorten
@@ -62,6 +63,7 @@ class LinuxFirewall:
         self._random = random
         self._boot = boot
         self._version: str | None = None
+        self._rekeys = Rekeys()
 
     # state -----------------------------------------------------------------------------------------------------
 
@@ -162,6 +164,7 @@ class LinuxFirewall:
 
     def _tunnel_health(self, owned: OwnedTunnel, sa: Any) -> TunnelHealth:
         d = owned.desired
+        sa = self._rekeys.counted(d.connection, sa)
         return TunnelHealth(
             connection=d.connection,
             connection_id=d.connection_id,

@@ -13,11 +13,12 @@ import json
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from agent.errors import FirewallBusy, FirewallError
+from agent.firewall.linux.notified import Notified
 from agent.firewall.linux.run import Ran, Runner
 from agent.limits import shorten
 from shared.wire.commands import DesiredTunnel
@@ -29,8 +30,6 @@ _SHOWN = (
     "bgpTimerConfiguredKeepAliveIntervalMsecs", "bgpTimerHoldTimeMsecs", "externalBgpNbrMaxHopsAway", "lastResetDueTo",
     "lastNotificationReason", "connectionsEstablished", "connectionsDropped",
 )  # fmt: skip
-_LASTING = ("OPEN Message Error/", "Cease/Maximum Number of Prefixes")
-"""Notifications that say why no session will stand until somebody changes something."""
 CONNECT_S = 10
 """FRR's own is 120 s: too long to wait for after a repaired tunnel."""
 
@@ -65,9 +64,7 @@ class Frr:
     def __init__(self, words: tuple[str, ...], runner: Runner) -> None:
         self._words = words
         self._run = runner
-        self._notified: dict[str, str] = {}
-        """Peer -> the last notification. bgpd forgets it at the next attempt, 10 s later: kept until a session stands,
-        or the neighbour is configured anew."""
+        self._notified = Notified()
 
     def running(self) -> Running:
         return parse(self._ask("show running-config"))
@@ -78,7 +75,7 @@ class Frr:
         lines = changes(running, desired, ours)
         if lines:
             self._configure(lines)
-            self._notified.pop(desired.bgp.peer_address, None)
+            self._notified.forget(desired.bgp.peer_address)
         return now_ours(running, desired, ours)
 
     def remove(self, connection: str, ours: Ours) -> None:
@@ -92,11 +89,7 @@ class Frr:
         shows += [f"show bgp ipv4 unicast neighbors {peer} {what} json" for what in ("advertised-routes", "routes")]
         # one vtysh, and to bgpd only: starting vtysh is most of what a heartbeat costs
         health = read_health(peer, self._call("-d", "bgpd", *(w for show in shows for w in ("-c", show))).out)
-        if health.state == "Established":
-            self._notified.pop(peer, None)
-        elif health.last_error and health.last_error.startswith(_LASTING):
-            self._notified[peer] = health.last_error
-        return replace(health, last_error=self._notified.get(peer, health.last_error))
+        return self._notified.told(peer, health)
 
     def neighbour(self, address: str) -> dict[str, Any]:
         return evidence(address, self._ask(f"show bgp neighbors {address} json"))

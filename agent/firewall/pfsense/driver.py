@@ -12,7 +12,9 @@ from typing import Any
 from agent.config import Config
 from agent.errors import AgentError, FirewallError
 from agent.firewall.contract import Change, Health, Revert, State
-from agent.firewall.linux.charon import why
+from agent.firewall.linux.notified import Notified
+from agent.firewall.linux.refusal import refusal, why
+from agent.firewall.linux.rekeys import Rekeys
 from agent.firewall.pfsense import status as read_status
 from agent.firewall.pfsense.box import Box
 from agent.firewall.pfsense.seal import seal
@@ -47,6 +49,10 @@ class PfSense:
         self._versions: dict[str, Any] | None = None
         self._versions_at = float("-inf")
         self._errors: dict[str, str] = {}
+        self._said: dict[str, list[str]] = {}
+        """Connection -> charon's log of the last attempt that was made here."""
+        self._rekeys = Rekeys()
+        self._notified = Notified()
 
     # state -----------------------------------------------------------------------------------------------------
 
@@ -85,7 +91,8 @@ class PfSense:
             if revert is None
             else {"id": self._random.token(16).hex(), "after_s": revert.after_s, "up_before": list(revert.up_before)},
         }
-        self._change("apply", request)
+        if "frr" in self._change("apply", request).get("changed", ()):
+            self._notified.forget(desired.bgp.peer_address)
 
     def confirm(self) -> None:
         self._change("confirm", {})
@@ -96,6 +103,7 @@ class PfSense:
     def remove(self, connection: str) -> None:
         self._change("remove", {"connection": connection})
         self._errors.pop(connection, None)
+        self._said.pop(connection, None)
 
     def start(self, connection: str) -> None:
         self._start("start", connection, START_S)
@@ -116,7 +124,8 @@ class PfSense:
             return Health(firewall, ())
         tunnels = []
         for t in status.tunnels:
-            one = read_status.tunnel_health(t, status, self._errors.get(t.desired.connection))
+            error = self._errors.get(t.desired.connection)
+            one = read_status.tunnel_health(t, status, error, self._rekeys, self._notified)
             if one.child.installed:
                 self._errors.pop(one.connection, None)
             tunnels.append(one)
@@ -137,11 +146,14 @@ class PfSense:
         if tunnel is not None:
             evidence["drift"] = list(tunnel.drift[:40])
             evidence |= {key: tunnel.seen.get(key) for key in ("con", "interface", "opt", "routes")}
-            evidence["sas"] = [s for s in status.answer.get("sas") or () if s.get("con-id") == tunnel.seen.get("con")][
-                :4
-            ]
-            evidence["bgp"] = shorten(str(tunnel.seen.get("bgp", "")), 4000)
+            evidence |= read_status.evidence(tunnel, status)
+            evidence["refusal"] = self._refusal(connection)
         return evidence
+
+    def _refusal(self, connection: str) -> dict[str, Any] | None:
+        """Only while it is refused: what was said before the last success explains nothing."""
+        found = refusal(self._said.get(connection, ())) if connection in self._errors else None
+        return None if found is None else to_plain(found)
 
     # inside ----------------------------------------------------------------------------------------------------
 
@@ -156,9 +168,9 @@ class PfSense:
         self._last = read_status.parse(answer, now)
         return self._last
 
-    def _change(self, action: str, request: dict[str, Any]) -> None:
+    def _change(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         self._last = None  # also when it fails: something may have been done
-        self._box.call(action, request)
+        return self._box.call(action, request)
 
     def _start(self, action: str, connection: str, within_s: int) -> dict[str, Any]:
         answer = self._box.call(action, {"connection": connection, "timeout_s": within_s}, within_s + 30.0)
@@ -167,7 +179,8 @@ class PfSense:
                 self._errors.pop(connection, None)
             else:
                 said = str(answer.get("said", ""))
-                self._errors[connection] = why(said.splitlines()) or _unexplained(said)
+                self._said[connection] = said.splitlines()
+                self._errors[connection] = why(self._said[connection]) or _unexplained(said)
         return answer
 
     def _notes(self, status: Status) -> list[str]:

@@ -12,16 +12,18 @@ from typing import Any
 
 from agent.errors import FirewallError
 from agent.firewall.contract import OwnedTunnel, Pending, State
-from agent.firewall.linux.charon import sa_health
+from agent.firewall.linux import charon, frr
+from agent.firewall.linux.charon import NO_SA, SaHealth, sa_health
 from agent.firewall.linux.frr import read_health
+from agent.firewall.linux.notified import Notified
+from agent.firewall.linux.rekeys import Rekeys
 from agent.limits import shorten
 from shared.wire.commands import DesiredTunnel
-from shared.wire.decode import from_plain
+from shared.wire.decode import from_plain, to_plain
 from shared.wire.errors import WireError
-from shared.wire.reports import BgpHealth, ChildHealth, IkeHealth, ProbeHealth, TunnelHealth
+from shared.wire.reports import BgpHealth, ProbeHealth, TunnelHealth
 
 POLICY = "no policy: FRR exchanges nothing without a route map in each direction"
-_NO_SA = (IkeHealth("NONE", None, None, False), ChildHealth(False, 0, 0, None))
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,13 @@ def _pending(raw: Any, now: float) -> Pending | None:
     return Pending(tuple(sorted(names[0])), names[1], deadline)
 
 
-def tunnel_health(t: Tunnel, status: Status, error: str | None) -> TunnelHealth:
-    """`error` is the last reason of a refusal that the driver heard of."""
+def tunnel_health(t: Tunnel, status: Status, error: str | None, rekeys: Rekeys, notified: Notified) -> TunnelHealth:
+    """`error` is the last reason of a refusal that the driver heard of; the others remember earlier looks."""
+    peer = t.desired.bgp.peer_address
     confirmed = status.pending is None or t.desired.connection not in status.pending.connections
-    ike, child = _sa(status.answer.get("sas"), str(t.seen.get("con")))
+    best = max(map(sa_health, _sas(t, status)), key=SaHealth.rank, default=NO_SA)
+    sa = rekeys.counted(t.desired.connection, best)
+    bgp = bgp_health(peer, str(t.seen.get("bgp", "")), str(status.answer.get("summary", "")))
     probe = t.seen.get("probe")
     return TunnelHealth(
         connection=t.desired.connection,
@@ -91,20 +96,30 @@ def tunnel_health(t: Tunnel, status: Status, error: str | None) -> TunnelHealth:
         digest=t.desired.digest(),
         psk_version=t.desired.psk.version,
         confirmed=confirmed,
-        ike=ike,
-        child=child,
-        bgp=bgp_health(t.desired.bgp.peer_address, str(t.seen.get("bgp", "")), str(status.answer.get("summary", ""))),
+        ike=sa.ike,
+        child=sa.child,
+        bgp=notified.told(peer, bgp),
         routes=tuple(sorted(str(r) for r in t.seen.get("routes") or ())),
-        probes=_probes(probe) if child.installed else (),
-        ike_error=None if child.installed else error,
+        probes=_probes(probe) if sa.child.installed else (),
+        ike_error=None if sa.child.installed else error,
     )
 
 
-def _sa(raw: Any, con: str) -> tuple[IkeHealth, ChildHealth]:
-    """The best SA of a connection; during a rekey there are two."""
-    found = [sa_health(_as_vici(sa)) for sa in raw or () if isinstance(sa, dict) and sa.get("con-id") == con]
-    best = max(found, key=lambda sa: (sa.child.installed, sa.ike.state == "ESTABLISHED"), default=None)
-    return (best.ike, best.child) if best is not None else _NO_SA
+def evidence(t: Tunnel, status: Status) -> dict[str, Any]:
+    """What the Linux driver tells by the same names: what was applied, what was negotiated, and bgpd's neighbour."""
+    best = max(_sas(t, status), key=lambda raw: sa_health(raw).rank(), default=None)
+    return {
+        "applied": to_plain(t.desired),
+        "sa": None if best is None else charon.evidence(best),
+        "neighbor": frr.evidence(t.desired.bgp.peer_address, str(t.seen.get("bgp", ""))),
+        "bgp_summary": shorten(str(status.answer.get("summary", "")), 4000),
+    }
+
+
+def _sas(t: Tunnel, status: Status) -> list[dict[str, Any]]:
+    """The SAs of a Connection, as vici tells them."""
+    raw = status.answer.get("sas") or ()
+    return [_as_vici(sa) for sa in raw if isinstance(sa, dict) and sa.get("con-id") == t.seen.get("con")]
 
 
 def _as_vici(sa: dict[str, Any]) -> dict[str, Any]:

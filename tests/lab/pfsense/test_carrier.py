@@ -70,7 +70,9 @@ async def twin(net: Network, config: Path) -> AsyncIterator[Process]:
         home.home.firewall_ns,
     ]
     words += ["--config", str(config), "--directory", str(directory), "--listen", home.home.lan, "--port", "8443"]
-    daemon = await Daemon.start("the twin", words, net.directory / "twin.log")
+    log = net.directory / "twin.log"
+    log.unlink(missing_ok=True)  # of another twin, which has said what is waited for
+    daemon = await Daemon.start("the twin", words, log)
 
     async def said() -> bool:
         return '"url"' in daemon.log.read_text()

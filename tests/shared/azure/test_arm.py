@@ -24,7 +24,7 @@ from shared.azure.arm import AzureArm, without_secrets
 from shared.azure.calls import Http
 from shared.azure.settings import AzureSettings
 from shared.errors import ArmBusy, ArmRejected, PermanentError, TemporaryError
-from shared.seams import ArmKind, ArmRef
+from shared.seams import ArmKind, ArmRef, BgpQuestion
 
 TOKEN = "s3cret-bearer-token"
 PSK = "s3cretPreSharedKey"
@@ -113,11 +113,13 @@ def error(code: str, message: str = "words", **more: Any) -> dict[str, Any]:
 )
 async def test_what_passes_by_itself(scripted: Scripted, status: int, code: str, locked: bool, delay: float) -> None:
     scripted.answers(status, error(code), Retry_After="12")
-    for act in (scripted.arm.put(LINK, {}), scripted.arm.get(LINK), scripted.arm.reset_gateway(GATEWAY)):
+    arm = scripted.arm
+    question = arm.ask_bgp(GATEWAY, BgpQuestion.PEERS)
+    for act in (arm.put(LINK, {}), arm.get(LINK), arm.reset_gateway(GATEWAY), question):
         with pytest.raises(ArmBusy) as busy:
             await act
         assert (busy.value.code, busy.value.locked, busy.value.delay_s) == (code, locked, delay)
-    assert len(scripted.seen) == 3, "nothing is retried in the process"
+    assert len(scripted.seen) == 4, "nothing is retried in the process"
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.azure.arm_operations import operation_of, started
+from shared.azure.arm_operations import asked, operation_of, started
 from shared.errors import ArmBusy, ArmRejected
-from shared.seams import Operation, OperationState
+from shared.seams import Asked, BgpQuestion, Operation, OperationState
 
 RECORDED = Path(__file__).parents[4] / "shared/data/azure/key_exchanges.json"
 OPERATION = "https://arm.test/subscriptions/s/providers/Microsoft.Network/locations/westus2/operations/1?api-version=x"
@@ -108,3 +108,38 @@ def test_recorded_polls() -> None:
         assert (operation.code != "") == (operation.state is OperationState.FAILED)
         assert operation.code == operation.code.strip()
     assert seen[OperationState.SUCCEEDED] and seen[OperationState.RUNNING] and seen[OperationState.FAILED]
+
+
+# questions of BGP
+
+
+def test_a_question_is_followed_on_its_location() -> None:
+    both = Answer(202, method="POST", Location=RESULT, Azure_AsyncOperation=OPERATION, Retry_After="10")
+    assert asked(BgpQuestion.PEERS, both) == Asked(RESULT, 10)
+    assert asked(BgpQuestion.PEERS, Answer(202), RESULT) == Asked(RESULT, 10), "a poll need not name it again"
+    moved = OPERATION.replace("/operations/", "/operationResults2/")
+    assert asked(BgpQuestion.PEERS, Answer(202, Location=moved, Retry_After="3"), RESULT) == Asked(moved, 3)
+    with pytest.raises(ArmRejected, match="no Location"):
+        asked(BgpQuestion.PEERS, Answer(202, method="POST", Azure_AsyncOperation=OPERATION))
+
+
+def test_an_answer_may_come_at_once() -> None:
+    assert asked(BgpQuestion.LEARNED, Answer(200, {"value": []}, method="POST")) == Asked(None, 0.0, ())
+
+
+@pytest.mark.parametrize("status, body", [(200, ""), (204, None), (200, "<html>"), (200, {"value": [{"asn": 1}]})])
+def test_an_answer_that_cannot_be_read_says_so(status: int, body: Any) -> None:
+    with pytest.raises(ArmRejected, match="getBgpPeerStatus") as refused:
+        asked(BgpQuestion.PEERS, Answer(status, body), RESULT)
+    assert refused.value.code == "UnreadableAnswer"
+
+
+def test_a_question_that_fails() -> None:
+    for status, code in ((404, "NotFound"), (400, "GatewayDown")):
+        with pytest.raises(ArmRejected) as refused:
+            asked(BgpQuestion.PEERS, Answer(status, {"error": {"code": code, "message": "no"}}), RESULT)
+        assert (refused.value.status, refused.value.code) == (status, code)
+    for status, delay in ((429, 17), (500, 17)):
+        with pytest.raises(ArmBusy) as busy:
+            asked(BgpQuestion.PEERS, Answer(status, {"error": {"code": "X"}}, Retry_After="17"), RESULT)
+        assert (busy.value.delay_s, busy.value.locked) == (delay, False)

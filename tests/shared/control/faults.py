@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-READS = {"get", "list", "query", "scan", "look", "poll", "has_shared_key"}
+READS = {"get", "list", "query", "scan", "look", "poll", "has_shared_key", "move_shared_key"}
 
 
 class Crash(BaseException):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from shared.control.diagnose import Diagnosis
+from shared.control.ask_azure import BGP
+from shared.control.diagnose import Diagnosis, Heard
+from shared.control.services import UNITS
 from shared.domain import parse, render
 from shared.domain.arm import ArmKind
+from shared.domain.bgp import BgpQuestion
 from shared.domain.both_ends import Row
-from shared.errors import ArmBusy, NotFound
+from shared.errors import ArmBusy, ArmRejected, NotFound
+from shared.seams import Json
 from shared.wire.commands import Command, DesiredTunnel, Kind
 from shared.wire.decode import from_plain, to_plain
 from shared.wire.reports import Result
@@ -183,3 +188,155 @@ async def test_before_anything_exists() -> None:
     found = await world.app.diagnose.ask("home", "me")
     assert found.asked is None, "nobody is there to be asked"
     assert {"gateway-missing", "azure-missing", "agent-not-enrolled"} <= set(codes(found))
+
+
+# what Azure's gateway says of BGP -------------------------------------------------------------------------------------
+
+
+def gateway_tells(world: World, state: str = "Connected", learned: tuple[str, ...] = ("192.168.1.0/24",)) -> None:
+    """The neighbour at home as said, and another home of the gateway."""
+
+    def neighbour(address: str, state: str) -> Json:
+        return {"neighbor": address, "asn": 65010, "state": state, "connectedDuration": "00:05:00"}
+
+    def tells(question: BgpQuestion, peer: str) -> list[Json]:
+        if question is BgpQuestion.PEERS:
+            return [neighbour("172.30.0.1", "Connected"), neighbour("192.168.1.1", state)]
+        if question is BgpQuestion.LEARNED:
+            own = {"network": "10.0.0.0/16", "sourcePeer": None}
+            other = {"network": "172.30.0.0/24", "sourcePeer": "172.30.0.1"}
+            return [own, other, *({"network": n, "sourcePeer": "192.168.1.1"} for n in learned)]
+        return [{"network": "10.0.0.0/16"}] if peer == "192.168.1.1" else []
+
+    world.arm.tells = tells
+
+
+def told_by_gateway(found: Diagnosis) -> Heard:
+    return next(w for w in found.witnesses if w.witness == "azure-bgp")
+
+
+def questions(world: World, verb: str = "ask_bgp") -> list[str]:
+    return [r.target.rpartition("/")[2] for r in world.arm.requests if r.verb == verb]
+
+
+async def gateway_asked(world: World) -> Diagnosis:
+    """Asked, answered, and a heartbeat later."""
+    await world.app.diagnose.ask("home", "me")
+    await world.run(30)
+    return await world.app.diagnose.ask("home", "me")
+
+
+async def test_the_gateway_is_asked_once_and_its_answer_is_told() -> None:
+    world = await joined()
+    gateway_tells(world)
+    first = await world.app.diagnose.ask("home", "me")
+    assert first.azure_asked and first.pending and told_by_gateway(first).at is None
+    assert sorted(questions(world)) == sorted(q.value for q in BgpQuestion)
+    assert (await world.app.diagnose.ask("home", "me")).azure_asked
+    assert questions(world, "bgp_answer") == [], "ARM said when to come back"
+    world.clock.advance(10)
+    told = await world.app.diagnose.ask("home", "me")
+    assert not told.azure_asked and told.pending and codes(told) == [], "the agent has not answered"
+    assert told_by_gateway(told) == Heard("azure-bgp", world.clock.now())
+    assert (row(told, "bgp.state").azure, row(told, "bgp.state").frr) == ("Connected", "Established")
+    assert row(told, "bgp.learnedByAzure").azure == ["192.168.1.0/24"]
+    assert row(told, "bgp.announcedByAzure").azure == ["10.0.0.0/16"]
+    world.clock.advance(50)
+    assert not (await world.app.diagnose.ask("home", "me")).azure_asked and len(questions(world)) == 3
+    world.clock.advance(1)
+    assert (await world.app.diagnose.ask("home", "me")).azure_asked, "what is older is asked for again"
+    assert len(questions(world)) == 6
+
+
+async def test_nobody_asks_the_gateway_but_who_wants_a_diagnosis() -> None:
+    world = await joined()
+    world.agent.breaks()
+    await world.run(2000)
+    await world.app.diagnose.known("home")
+    assert questions(world) == []
+
+
+async def test_what_the_gateway_said_is_found_until_it_is_old() -> None:
+    world = await joined()
+    gateway_tells(world, learned=("192.168.7.0/24",))
+    found = await gateway_asked(world)
+    assert codes(found) == ["azure-lacks-prefixes", "prefix-leaked"]
+    assert codes(await world.app.diagnose.known("home")) == codes(found)
+    await world.run(900)
+    known = await world.app.diagnose.known("home")
+    assert codes(known) == [] and told_by_gateway(known).at is None
+
+
+async def test_a_session_that_only_the_home_has() -> None:
+    world = await joined()
+    assert world.agent.tunnel is not None
+    world.agent.tunnel = replace(world.agent.tunnel, bgp=replace(world.agent.tunnel.bgp, uptime_s=300.0))
+    gateway_tells(world, "Connecting")
+    found = await gateway_asked(world)
+    assert codes(found) == ["bgp-half-open"] and row(found, "bgp.state").differs
+
+
+async def test_one_question_that_fails_spoils_no_other() -> None:
+    world = await joined()
+    gateway_tells(world)
+    world.arm.fail_next("ask_bgp", ArmBusy("429: TooManyRequests", 30.0, "TooManyRequests"))
+    await world.app.diagnose.ask("home", "me")
+    world.clock.advance(30)
+    world.arm.fail_next("bgp_answer", ArmRejected("400: GatewayDown", 400, "GatewayDown"))
+    told = await world.app.diagnose.ask("home", "me")
+    assert not told.azure_asked
+    assert "TooManyRequests" in told_by_gateway(told).note and "GatewayDown" in told_by_gateway(told).note
+    assert [r.field for r in told.both_ends if r.field.startswith("bgp.") and r.field.endswith("ByAzure")] == [
+        "bgp.learnedByAzure", "bgp.announcedByAzure",
+    ]  # fmt: skip
+    assert row(told, "bgp.learnedByAzure").azure is None, "whose session stands was not told"
+
+
+async def test_a_poll_that_arm_puts_off_is_made_again() -> None:
+    world = await joined()
+    gateway_tells(world)
+    await world.app.diagnose.ask("home", "me")
+    world.clock.advance(10)
+    for _ in BgpQuestion:
+        world.arm.fail_next("bgp_answer", ArmBusy("503", 20.0, "503"))
+    assert (await world.app.diagnose.ask("home", "me")).azure_asked
+    world.clock.advance(10)
+    polls = len(questions(world, "bgp_answer"))
+    assert (await world.app.diagnose.ask("home", "me")).azure_asked and len(questions(world, "bgp_answer")) == polls
+    world.clock.advance(10)
+    assert not (await world.app.diagnose.ask("home", "me")).azure_asked and len(questions(world)) == 3
+
+
+async def test_an_answer_that_never_comes_is_not_waited_for() -> None:
+    world = await joined()
+    world.arm.takes_s["ask_bgp"] = 100_000
+    assert (await world.app.diagnose.ask("home", "me")).azure_asked
+    world.clock.advance(290)
+    assert (await world.app.diagnose.ask("home", "me")).azure_asked and len(questions(world)) == 3
+    world.clock.advance(20)
+    late = await world.app.diagnose.known("home")
+    assert not late.azure_asked and told_by_gateway(late).note == "asked, and not answered"
+    assert (await world.app.diagnose.ask("home", "me")).azure_asked and len(questions(world)) == 6
+
+
+async def test_a_gateway_that_is_not_ready_is_not_asked() -> None:
+    world = await joined()
+
+    def updating(body: dict[str, Any]) -> None:
+        body["properties"]["provisioningState"] = "Updating"
+
+    world.arm.edit(render.gateway_refs("hub", SPEC)[ArmKind.GATEWAY], updating)
+    found = await world.app.diagnose.ask("home", "me")
+    assert not found.azure_asked and "not ready" in told_by_gateway(found).note and questions(world) == []
+
+
+async def test_of_other_homes_no_route_is_kept_and_nothing_for_long() -> None:
+    world = await joined()
+    gateway_tells(world)
+    await gateway_asked(world)
+    [kept] = await world.store.query(UNITS, "hub", BGP)
+    assert kept.data["told"]["learned"] == ["192.168.1.0/24"] and "172.30.0.0/24" not in json.dumps(kept.data)
+    assert "operations" not in json.dumps(kept.data), "no URL that is of no use"
+    await world.run(1000)
+    await world.app.retention.run()
+    assert await world.store.query(UNITS, "hub", BGP) == []

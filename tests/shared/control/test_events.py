@@ -174,16 +174,20 @@ async def _pending(world: World) -> bool:
 async def test_a_refused_and_a_failed_operation_speak_for_their_connection() -> None:
     op = OperationRow(url="u", action="update", kind=ArmKind.LOCAL_GATEWAY, name="a-lng", started=NOW, not_before=NOW)
     refusal = Refusal(target="localNetworkGateways/a-lng", code="C", message="M", until=NOW)
-    failed = list(of_state(StateRow(operation=op), StateRow(refusal=refusal)))
+
+    def changes(old: StateRow, new: StateRow) -> list[tuple[str | None, Told]]:
+        return list(of_state(old, new, lambda kind, name: {"a-lng": "a"}.get(name)))
+
+    failed = changes(StateRow(operation=op), StateRow(refusal=refusal))
     assert [(n, t.reason, t.type) for n, t in failed] == [("a", "OperationFailed", "Warning")]
-    refused = list(of_state(StateRow(), StateRow(refusal=refusal)))
+    refused = changes(StateRow(), StateRow(refusal=refusal))
     assert [(n, t.reason, t.message) for n, t in refused] == [("a", "AzureRefused", "localNetworkGateways/a-lng: C: M")]
     later = op.model_copy(update={"not_before": NOW + timedelta(seconds=10)})
-    assert not list(of_state(StateRow(operation=op), StateRow(operation=later))), "it still runs"
+    assert not changes(StateRow(operation=op), StateRow(operation=later)), "it still runs"
     other = op.model_copy(
         update={"url": "v", "started": NOW + timedelta(seconds=1), "kind": ArmKind.GATEWAY, "name": "g"}
     )
-    both = list(of_state(StateRow(operation=op), StateRow(operation=other)))
+    both = changes(StateRow(operation=op), StateRow(operation=other))
     assert [(n, t.reason) for n, t in both] == [("a", "OperationEnded"), (None, "OperationStarted")]
 
 

@@ -1,21 +1,23 @@
-"""A Situation in which nothing is wrong, and one for every Finding: what a case changes is its cause."""
+"""Witnesses of a world in which nothing is wrong, and one for every Finding: what a case changes is its cause."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from shared.domain import parse, render
 from shared.domain.arm import ArmKind, ArmRef
+from shared.domain.bgp import AzureBgp, BgpPeer, PeerState
 from shared.domain.both_ends import Ends
 from shared.domain.conditions import Condition, Link
 from shared.domain.dns import ONLY_IPV6, DnsView
 from shared.domain.home_evidence import HomeEvidence, RunningBgp, RunningSa
 from shared.domain.plan import Action, Change, Difference, Plan
+from shared.domain.reconnect import Hour
 from shared.domain.render import AzureEnd
-from shared.domain.situation import CommandSeen, Situation
+from shared.domain.witnesses import CommandSeen, Witnesses
 from shared.wire.commands import SecretRef
 from shared.wire.reports import (
     BgpHealth,
@@ -112,7 +114,18 @@ EVIDENCE = HomeEvidence(
     ),
     bgp=RunningBgp(65010, 65515, "10.0.1.30", "192.168.1.1", 60, 180),
 )  # fmt: skip
-FINE = Situation(
+PEER = BgpPeer(
+    neighbor="192.168.1.1", asn=65010, state=PeerState.CONNECTED, connected_duration_s=60.0, routes_received=1
+)
+AZURE_BGP = AzureBgp(
+    asked=HEARD - timedelta(seconds=8),
+    at=NOW,
+    home="192.168.1.1",
+    peers=(PEER,),
+    learned=("192.168.1.0/24",),
+    advertised=("10.0.0.0/16",),
+)
+FINE = Witnesses(
     name="home",
     now=NOW,
     link=LINK,
@@ -121,6 +134,7 @@ FINE = Situation(
         gateway=GW,
         desired=WANTED,
         resources=arm(),
+        azure_bgp=AZURE_BGP,
         health=HEALTH,
         evidence=EVIDENCE,
         psk_version="v1",
@@ -138,55 +152,66 @@ FINE = Situation(
 )
 
 
-def with_link(s: Situation = FINE, **changes: Any) -> Situation:
+def with_link(s: Witnesses = FINE, **changes: Any) -> Witnesses:
     return replace(s, link=replace(s.link, **changes))
 
 
-def with_ends(s: Situation = FINE, **changes: Any) -> Situation:
+def with_ends(s: Witnesses = FINE, **changes: Any) -> Witnesses:
     return replace(s, ends=replace(s.ends, **changes))
 
 
-def with_health(s: Situation = FINE, **changes: Any) -> Situation:
+def with_health(s: Witnesses = FINE, **changes: Any) -> Witnesses:
     """The fresh heartbeat says so, to everybody who listens to it."""
     health = replace(HEALTH, **changes)
     return with_ends(with_link(s, health=health), health=health)
 
 
-def with_report(**changes: Any) -> Situation:
+def with_report(**changes: Any) -> Witnesses:
     return replace(FINE, report=replace(REPORT, **changes))
 
 
-def with_firewall(**changes: Any) -> Situation:
+def with_firewall(**changes: Any) -> Witnesses:
     return with_report(firewall=replace(REPORT.firewall, **changes))
 
 
-def with_evidence(s: Situation = FINE, **changes: Any) -> Situation:
+def with_evidence(s: Witnesses = FINE, **changes: Any) -> Witnesses:
     return with_ends(s, evidence=replace(EVIDENCE, **changes))
 
 
-def with_arm(kind: ArmKind, **properties: Any) -> Situation:
+def with_azure_bgp(s: Witnesses = FINE, **changes: Any) -> Witnesses:
+    return with_ends(s, azure_bgp=AZURE_BGP.model_copy(update=changes))
+
+
+def with_peer(s: Witnesses = FINE, **changes: Any) -> Witnesses:
+    """Azure's gateway says so of its neighbour at home."""
+    return with_azure_bgp(s, peers=(PEER.model_copy(update=changes),))
+
+
+def with_arm(kind: ArmKind, **properties: Any) -> Witnesses:
     return with_ends(resources=arm({kind: properties}))
 
 
-def with_policy(**fields: str) -> Situation:
+def with_policy(**fields: str) -> Witnesses:
     """Azure's policy was edited."""
     return with_arm(ArmKind.CONNECTION, ipsecPolicies=[{**SPEC.ipsec.to_arm(), **fields}])
 
 
-def with_applied(**changes: Any) -> Situation:
+def with_applied(**changes: Any) -> Witnesses:
     """The firewall has, and says it has, something else."""
     other = replace(WANTED, **changes)
     health = replace(HEALTH, digest=other.digest())
     return with_evidence(with_ends(with_link(health=health), health=health), applied=other)
 
 
-def without_agent(status: str = "Connected") -> Situation:
+def without_agent(status: str = "Connected") -> Witnesses:
     quiet = with_link(with_ends(health=None, reported_address=None), health=None, reported_address=None)
     return replace(with_link(quiet, heartbeat_age_s=400.0), report=None, azure_status=status)
 
 
-def down(reason: str | None = None, ike: str = "CONNECTING") -> Situation:
+def down(reason: str | None = None, ike: str = "CONNECTING") -> Witnesses:
+    there = with_peer(state=PeerState.CONNECTING, connected_duration_s=None)
     return with_health(
+        there,
         ike=replace(HEALTH.ike, state=ike),
         child=ChildHealth(False, 0, 0, None),
         bgp=BgpHealth("Active", 0.0, (), ()),
@@ -195,50 +220,51 @@ def down(reason: str | None = None, ike: str = "CONNECTING") -> Situation:
     )
 
 
-def bgp(state: str = "Active", error: str | None = None, **changes: Any) -> Situation:
-    return with_health(bgp=BgpHealth(state, 0.0, (), (), error), **changes)
+def bgp(state: str = "Active", error: str | None = None, **changes: Any) -> Witnesses:
+    there = with_peer(state=PeerState.CONNECTING, connected_duration_s=None)
+    return with_health(there, bgp=BgpHealth(state, 0.0, (), (), error), **changes)
 
 
-def gateway_says(kind: str, reason: str) -> Situation:
+def gateway_says(kind: str, reason: str) -> Witnesses:
     told = Condition(type=kind, status="False", reason=reason, message="as the step saw it", last_transition_time=NOW)
     return with_ends(replace(FINE, gateway=(told,)), resources={})
 
 
-def command(kind: str, outcome: str | None, detail: str = "", over: bool = False) -> Situation:
+def command(kind: str, outcome: str | None, detail: str = "", over: bool = False) -> Witnesses:
     return replace(FINE, commands=(CommandSeen(kind, NOW - timedelta(seconds=90), outcome, detail, over),))
 
 
-def planned(action: Action) -> Situation:
+def planned(action: Action) -> Witnesses:
     ref = ArmRef("s", "rg", ArmKind.CONNECTION, "home")
     edit = Difference("properties.dpdTimeoutSeconds", 30, 45)
     return replace(FINE, plan=Plan((Change(action, ref, {}, (edit,), "home was not made by Homelink"),)))
 
 
-def dns(*answers: str, **more: Any) -> Situation:
+def dns(*answers: str, **more: Any) -> Witnesses:
     found = view(*answers, **more)
     return with_ends(with_link(dns=found, resolved=found.agreed()), home_address=found.agreed())
 
 
-def pinned(hours: float) -> Situation:
+def pinned(hours: float) -> Witnesses:
     return with_link(replace(FINE, pinned_since=NOW - timedelta(hours=hours)), pin=HOME)
 
 
-def moved(resolved: str) -> Situation:
+def moved(resolved: str) -> Witnesses:
     """The home speaks from another address; `resolved` is what its name says."""
     s = with_link(dns=view(resolved), resolved=resolved, reported_address=OTHER)
     return with_ends(s, home_address=resolved, reported_address=OTHER)
 
 
-def said(spec_path: str, value: Any) -> Situation:
+def said(spec_path: str, value: Any) -> Witnesses:
     return with_link(spec=parse.connection(changed(CONNECTION, spec_path, value)).spec)
 
 
-def partly_dark() -> Situation:
+def partly_dark() -> Witnesses:
     found = replace(view(HOME), authoritative={"ns1": (HOME,), "ns2": (HOME,), "ns3": None})
     return with_link(dns=found)
 
 
-CASES: dict[str, Callable[[], Situation]] = {
+CASES: dict[str, Callable[[], Witnesses]] = {
     "control-plane-trouble": lambda: gateway_says("Ready", "ControlPlaneTrouble"),
     "tables-restored": lambda: replace(FINE, restored=True),
     "not-ours": lambda: planned(Action.BLOCKED),
@@ -270,6 +296,7 @@ CASES: dict[str, Callable[[], Situation]] = {
     "resolver-differs": lambda: dns(HOME, recursive=(OTHER,)),
     "address-shared": lambda: with_link(taken={"office": HOME}),
     "home-address-changed": lambda: moved(OTHER),
+    "isp-reconnect": lambda: with_link(reconnect=Hour(time(3, 0), 5)),
     "ddns-not-updated": lambda: moved(HOME),
     "azure-address-outdated": lambda: replace(moved(OTHER), azure_status="NotConnected"),
     "pinned": lambda: pinned(0.1),
@@ -325,8 +352,11 @@ CASES: dict[str, Callable[[], Situation]] = {
     "bgp-timers-differ": lambda: with_evidence(bgp=replace(EVIDENCE.bgp or RunningBgp(*[None] * 6), hold_s=9)),
     "bgp-policy-missing": lambda: bgp(error="no policy: FRR exchanges nothing without a route map in each direction"),
     "prefix-limit": lambda: bgp(error="Cease/Maximum Number of Prefixes Reached"),
+    "bgp-half-open": lambda: with_peer(state=PeerState.CONNECTING),
     "bgp-down": bgp,
     "routes-incomplete": lambda: with_health(bgp=replace(HEALTH.bgp, received=())),
+    "azure-lacks-prefixes": lambda: with_azure_bgp(learned=()),
+    "prefix-leaked": lambda: with_azure_bgp(learned=("192.168.1.0/24", "192.168.7.0/24")),
     "probe-fails": lambda: with_health(probes=(ProbeHealth("10.0.0.4", False, None),)),
     "mss-unusual": lambda: said("spec.mss", 1440),
     "mss-differs": lambda: with_applied(mss=1440),

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from shared.domain import conditions
 from shared.domain.arm import ArmKind
-from shared.domain.findings import CATALOGUE, FROM_CONDITION, Finding, findings
+from shared.domain.findings import CATALOGUE, FROM_CONDITION, SYMPTOMS, Finding, findings, root
 from shared.domain.plan import Action
-from shared.domain.situation import Situation
+from shared.domain.witnesses import Witnesses
 from tests.shared.domain import situations as at
 
 
-def codes(s: Situation) -> list[str]:
+def codes(s: Witnesses) -> list[str]:
     return [f.code for f in findings(s)]
 
 
-def of(code: str, s: Situation) -> Finding:
+def of(code: str, s: Witnesses) -> Finding:
     return next(f for f in findings(s) if f.code == code)
 
 
@@ -143,6 +143,50 @@ def test_a_name_that_lags_is_explained_by_the_move() -> None:
     assert found[1].depends_on == ("home-address-changed",)
 
 
+PAUSED = replace(at.REPORT, paused=True)
+REFUSED = at.command("apply", "failed", "no").commands
+"""A root and what it explains, beside the outage."""
+MOVED_AND_DOWN = replace(at.with_link(at.moved(at.OTHER), health=at.down().link.health), azure_status="NotConnected")
+PINNED_AND_DOWN = at.with_link(MOVED_AND_DOWN, pin=at.OTHER)
+"""Azure has the new address, and no SA has come yet."""
+
+
+@pytest.mark.parametrize(
+    ("s", "code"),
+    [
+        (at.FINE, None),
+        (at.with_link(reconnect=at.CASES["isp-reconnect"]().link.reconnect), None),
+        (at.said("spec.mss", 1440), None),
+        (at.down(), "half-open"),
+        (replace(at.down(), azure_status="NotConnected"), "tunnel-down"),
+        (replace(at.down(), down_since=at.NOW, others=0), "azure-failover"),
+        (replace(at.down("AUTHENTICATION_FAILED"), azure_status="NotConnected"), "psk-mismatch"),
+        (at.with_ends(at.down("AUTHENTICATION_FAILED"), azure_psk_version="v0"), "psk-version-differs"),
+        (at.without_agent("NotConnected"), "home-offline"),
+        (at.without_agent("Connected"), "agent-silent"),
+        (at.moved(at.HOME), "home-address-changed"),
+        (at.moved(at.OTHER), "home-address-changed"),
+        (PINNED_AND_DOWN, "home-address-changed"),
+        (at.bgp(error="OPEN Message Error/Bad Peer AS"), "asn-mismatch"),
+        (at.CASES["probe-fails"](), "probe-fails"),
+        (replace(at.CASES["probe-fails"](), report=PAUSED, commands=REFUSED), "probe-fails"),
+    ],
+)
+def test_the_root_of_an_outage(s: Witnesses, code: str | None) -> None:
+    assert root(findings(s)) == code
+
+
+def test_a_symptom_is_a_finding() -> None:
+    assert set(SYMPTOMS) <= set(CATALOGUE)
+
+
+@pytest.mark.parametrize("code", at.CASES)
+def test_a_root_is_found_and_explained_by_nothing(code: str) -> None:
+    found = findings(at.CASES[code]())
+    named = root(found)
+    assert named is None or next(f for f in found if f.code == named).depends_on == ()
+
+
 # what is not found --------------------------------------------------------------------------------------------------
 
 
@@ -162,7 +206,7 @@ def test_a_name_that_lags_is_explained_by_the_move() -> None:
         (at.with_policy(dhGroup="ecp384"), "ike-policy-differs"),
     ],
 )
-def test_what_is_within_bounds_is_not_found(s: Situation, absent: str) -> None:
+def test_what_is_within_bounds_is_not_found(s: Witnesses, absent: str) -> None:
     assert absent not in codes(s)
 
 
@@ -186,3 +230,14 @@ def test_an_address_by_hand_in_azure_is_found_without_a_pin() -> None:
     lng = {"fqdn": None, "gatewayIpAddress": at.OTHER}
     found = codes(at.with_arm(ArmKind.LOCAL_GATEWAY, **lng))
     assert "pin-forgotten" in found and "azure-address-outdated" in found
+
+
+def test_a_name_that_leads_nowhere_is_found_with_the_reason() -> None:
+    """A CNAME that loops, or whose target nobody serves."""
+    for note in ("CNAME loop", "CNAME to gone.example.net.: no delegation found"):
+        found = of("fqdn-no-address", at.dns(note=note))
+        assert note in found.evidence[0].what
+
+
+def test_a_cache_is_told_with_the_time_it_may_keep_the_old_answer() -> None:
+    assert "TTL is 60 s" in of("resolver-differs", at.dns(at.HOME, recursive=(at.OTHER,))).evidence[0].what

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared.domain import limits
 from shared.domain.ladder import LADDER, Act, Attempt, Down, GiveUp, Rung, Wait, climb, in_maintenance
+from shared.domain.reconnect import Hour
 from shared.domain.spec import RepairSpec
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -44,9 +45,26 @@ ONE_RESET = (*tried((Rung.INITIATE, 3000), (Rung.INITIATE, 2800)), *tried((Rung.
 HOURS = replace(DOWN, since=ago(3100), attempts=ONE_RESET)
 ALL = (*ONE_RESET, *tried((Rung.RESET_GATEWAY, 6000), (Rung.RESET_GATEWAY, 2800)))
 
+NIGHTLY = replace(DOWN, reconnect=Hour(time(12, 0), 5))
+
 CASES: list[tuple[str, Down, type, Rung | None]] = [
     ("just now", replace(DOWN, since=ago(30)), Wait, None),
     ("after DPD and a planned failover", DOWN, Act, Rung.INITIATE),
+    ("the provider's hour: the line may be dialling", NIGHTLY, Wait, None),
+    ("the provider's hour, and the line has dialled", replace(NIGHTLY, since=ago(280)), Act, Rung.INITIATE),
+    (
+        "the provider's hour, dialled twice in vain, the router perhaps still at it",
+        replace(LONG, reconnect=NIGHTLY.reconnect, since=ago(590)),
+        Wait,
+        None,
+    ),
+    (
+        "the provider's hour, dialled twice in vain",
+        replace(LONG, reconnect=NIGHTLY.reconnect, since=ago(610)),
+        Act,
+        Rung.RESET_CONNECTION,
+    ),
+    ("the provider's hour is another", replace(DOWN, reconnect=Hour(time(15, 0), 5)), Act, Rung.INITIATE),
     ("initiated a moment ago", replace(DOWN, attempts=tried((Rung.INITIATE, 20))), Wait, None),
     (
         "initiated in another Incident",
@@ -123,6 +141,7 @@ downs = st.builds(
     azure_settled=st.sampled_from([True, True, True, False]),
     attempts=attempts,
     working=st.sampled_from([(), (), ("cabin",)]),
+    reconnect=st.sampled_from([None, Hour(time(12, 0), 3), Hour(time(9, 0), 7)]),
 )
 
 
@@ -136,7 +155,8 @@ def test_what_must_hold_in_all_of_them(d: Down) -> None:
     today = [a for a in d.attempts if a.rung is found.rung and a.at > NOW - timedelta(days=1)]
     assert len(today) < step.a_day, "never more than the budget"
     assert all(NOW - a.at >= timedelta(seconds=step.cool_s) for a in today if a.incident == "I"), "never again at once"
-    assert NOW - d.since >= timedelta(seconds=step.after_s)
+    redials = limits.RECONNECT_WAIT_S if d.reconnect and d.reconnect.holds(d.since) else 0
+    assert NOW - d.since >= timedelta(seconds=step.after_s + redials)
     assert d.heard and d.dead and d.azure_settled and not d.mismatch
     if found.rung is not Rung.INITIATE:
         assert d.spec.policy == "full" and Rung.INITIATE in [a.rung for a in d.attempts]
@@ -154,6 +174,12 @@ def test_a_tunnel_that_stays_down_climbs_to_the_top_and_no_further() -> None:
         now += timedelta(seconds=found.seconds if isinstance(found, Wait) else 60)
     assert [r for _, r in acts] == [Rung.INITIATE] * 2 + [Rung.RESET_CONNECTION] + [Rung.RESET_GATEWAY] * 2
     assert acts[0][0] >= limits.INITIATE_AFTER_S and acts[2][0] >= limits.RESET_CONNECTION_AFTER_S
+
+
+def test_why_it_waits_at_the_providers_hour_is_told() -> None:
+    assert "the provider cuts the line at about 12:00 UTC" in climb(NIGHTLY, NOW).reason
+    elsewhere = climb(replace(DOWN, since=ago(30), reconnect=Hour(time(15, 0), 5)), NOW)
+    assert "provider" not in elsewhere.reason
 
 
 @pytest.mark.parametrize(

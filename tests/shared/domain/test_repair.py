@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.domain import limits, repair
 from shared.domain.dns import DnsView
+from shared.domain.reconnect import Hour
 from shared.domain.repair import Act, Attempt, GiveUp, Pin, Rung, Situation, Wait, decide
 from shared.domain.spec import RepairSpec
 
@@ -74,6 +75,25 @@ UNHEARD_PIN = replace(UNHEARD_AND_LOST, pin=Pin(NEW, ago(700)), agrees_since=ago
 CASES: list[tuple[str, Situation, type, Rung | None]] = [
     ("healthy", HEALTHY, Wait, None),
     ("moved and confirmed", MOVED, Act, Rung.PIN),
+    (
+        "moved at the provider's hour: at once all the same",
+        replace(MOVED, open_since=ago(5), reconnect=Hour(time(12, 0), 5)),
+        Act,
+        Rung.PIN,
+    ),
+    (
+        "pinned at the provider's hour: dialled at once",
+        replace(PINNED, open_since=ago(40), reconnect=Hour(time(12, 0), 5)),
+        Act,
+        Rung.INITIATE,
+    ),
+    (
+        "down at the provider's hour",
+        replace(HEALTHY, lacks=DOWN, probe_ok=False, open_since=ago(100), reconnect=Hour(time(12, 0), 5)),
+        Wait,
+        None,
+    ),
+    ("down at another hour", replace(HEALTHY, lacks=DOWN, probe_ok=False, open_since=ago(100)), Act, Rung.INITIATE),
     ("moved, SA and BGP still look alive, no probe asked for", replace(MOVED, lacks=()), Act, Rung.PIN),
     ("moved, but traffic goes", replace(MOVED, lacks=(), probe_ok=True), Wait, None),
     ("moved, DNS lags", replace(MOVED, dns=dns(OLD)), Wait, None),
@@ -142,6 +162,8 @@ CASES: list[tuple[str, Situation, type, Rung | None]] = [
     ("pinned, not healthy for long", replace(PROVEN, healthy_since=ago(599)), Wait, None),
     ("pinned, caches old", replace(PROVEN, agrees_since=None), Wait, None),
     ("pinned, caches agree since a moment", replace(PROVEN, agrees_since=ago(59)), Wait, None),
+    ("pinned, caches agree for less than a long TTL", replace(PROVEN, dns=dns(NEW, ttl_s=701)), Wait, None),
+    ("pinned, unheard, a long TTL", replace(UNHEARD_PIN, dns=dns(NEW, ttl_s=301)), Wait, None),
     ("pinned, all well", PROVEN, Act, Rung.UNPIN),
     ("pinned, all well, observe", replace(PROVEN, spec=RepairSpec(policy="observe")), Act, Rung.UNPIN),
     ("pinned, down, observe", replace(PINNED, lacks=DOWN, spec=RepairSpec(policy="observe")), GiveUp, None),
@@ -216,6 +238,7 @@ SITUATIONS = st.builds(
     azure_status=st.sampled_from([None, "Connected", "NotConnected", "Unknown"]),
     mismatch=st.sampled_from(["", "", "the ends refuse each other"]),
     dead=st.booleans(),
+    reconnect=st.sampled_from([None, Hour(time(12, 0), 3)]),
 )
 
 

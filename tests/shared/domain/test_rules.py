@@ -351,19 +351,45 @@ def test_one_gateway_in_a_virtual_network() -> None:
     assert rules.gateway_problems(spec, {"second": other, "third": group}) == []
 
 
+ADOPT = {"virtualNetworkGateway": "vgw", "publicIps": ["ip"], "ipConfigurations": ["cfg"]}
+EXISTING = changed(changed(GATEWAY, f"{NET}.subnets", []), "spec.adopt", ADOPT)
 ADOPTED = [("spec.sku", "VpnGw1"), (f"{NET}.gatewaySubnet", "10.0.1.0/28"), (f"{NET}.gatewaySubnet", "10.0.1.0/29")]
 
 
 @pytest.mark.parametrize(("field", "value"), ADOPTED)
 def test_what_exists_may_be_adopted_with_a_finding(field: str, value: str) -> None:
-    spec = parse.gateway(changed(GATEWAY, field, value)).spec
-    assert rules.gateway_problems(spec, adopted=True) == []
-    assert rules.gateway_problems(spec) == rules.gateway_findings(spec) != []
+    new, spec = (parse.gateway(changed(d, field, value)).spec for d in (GATEWAY, EXISTING))
+    assert rules.gateway_problems(spec) == []
+    assert rules.gateway_problems(new) == rules.gateway_findings(spec) != []
 
 
 @pytest.mark.parametrize(("field", "value"), [("spec.sku", "Basic"), (f"{NET}.gatewaySubnet", "10.0.1.0/30")])
 def test_not_everything_that_exists_may_be_adopted(field: str, value: str) -> None:
-    assert len(rules.gateway_problems(parse.gateway(changed(GATEWAY, field, value)).spec, adopted=True)) == 1
+    assert len(rules.gateway_problems(parse.gateway(changed(EXISTING, field, value)).spec)) == 1
+
+
+NOT_ADOPTED = [
+    ("spec.activeActive", True, ["adopt-instances", "adopt-instances"]),
+    ("spec.adopt.publicIps", ["ip", "ip2"], ["adopt-instances"]),
+    (f"{NET}.subnets", [{"name": "more", "prefix": "10.0.0.0/24"}], ["adopt-subnets"]),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "told"), NOT_ADOPTED)
+def test_an_adopted_gateway_has_names_for_each_instance_and_no_subnets(field: str, value: Any, told: list[str]) -> None:
+    assert [p.rule for p in rules.gateway_problems(parse.gateway(changed(EXISTING, field, value)).spec)] == told
+
+
+def test_a_resource_belongs_to_one_connection() -> None:
+    gateway, home = parse.gateway(GATEWAY).spec, parse.connection(CONNECTION).spec
+    adopt = {"localNetworkGateway": "lng-old", "connection": "HOME"}
+    other = changed(changed(CONNECTION, "spec.adopt", adopt), "spec.fqdn", "other.homelink.test")
+    other = changed(other, "spec.home.prefixes", ["192.168.9.0/24"])
+    spec = parse.connection(other).spec
+    found = rules.connection_problems("other", spec, gateway, {"home": home})
+    assert [(p.rule, p.path) for p in found] == [("adopt-shared", "spec.adopt")] and "home" in found[0].message
+    found = rules.connection_problems("home", home, gateway, {"other": spec})
+    assert [(p.rule, p.path) for p in found] == [("adopt-shared", "metadata.name")]
 
 
 IMMUTABLE = [

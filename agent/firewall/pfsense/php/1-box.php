@@ -37,6 +37,14 @@ function hl_include(): void {
 	$_SESSION['Username'] = 'homelink'; /* shown in the revision of config.xml */
 }
 
+/* Functions of the IPsec code that in 2.7.2 also want to be told the status of the gateways. */
+function hl_call(string $function, ...$arguments) {
+	if ((new ReflectionFunction($function))->getNumberOfRequiredParameters() > count($arguments)) {
+		$arguments[] = return_gateways_status(true);
+	}
+	return $function(...$arguments);
+}
+
 /* The configuration as the file has it now, past every cache. */
 function hl_read(): array {
 	/* 2.7.2 has only parse_config(), master has only config_read_file() */
@@ -60,7 +68,9 @@ function hl_hash(): string {
 function hl_read_clean(): array {
 	hl_read();
 	unset($GLOBALS['GatewaysCache']);
-	get_gateways();
+	if (function_exists('get_gateways')) { /* 2.7.2 has neither it nor the habit */
+		get_gateways();
+	}
 	$hash = hl_hash();
 	$config = hl_read();
 	if (hl_hash() !== $hash) {

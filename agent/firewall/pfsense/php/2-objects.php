@@ -145,6 +145,11 @@ function hl_owned(array $config, ?array $entry): array {
 	return $found;
 }
 
+/* The tab whose rules see what comes out of a VTI: that of IPsec, or by `ipsec/filtermode` that of its own interface. */
+function hl_filter(array $config, string $opt): string {
+	return array_get_path($config, 'ipsec/filtermode', 'enc') === 'if_ipsec' ? $opt : 'enc0';
+}
+
 /* Not the key itself: enough to see that somebody put another one there. */
 function hl_key_mark(string $key, array $entry): string {
 	return hash_hmac('sha256', $key, $entry['uniqid']);
@@ -182,6 +187,9 @@ function hl_drift(array $config, array $registry, string $name): array {
 	}
 	if (!$entry['local_as'] && (string)array_get_path($config, HL_ASN, '') !== $entry['wanted']['asn']) {
 		$found[] = HL_ASN . ': was changed';
+	}
+	if ($entry['filter'] !== hl_filter($config, $entry['opt'])) {
+		$found[] = 'ipsec/filtermode: was changed, so the rules are on the wrong tab';
 	}
 	$networks = array_column(array_filter(hl_list($config, HL_NETWORKS), 'is_array'), 'distributeroutevalue');
 	foreach (array_diff($entry['wanted']['networks'], $networks) as $network) {

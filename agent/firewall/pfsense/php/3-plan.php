@@ -61,7 +61,7 @@ function hl_build(array $config, array $request, string $key): array {
 	$entry = ['wanted' => $wanted, 'desired' => $request['desired'], 'generation' => $request['generation']] + $entry;
 	$apipa = $wanted['bgp_address'] === $wanted['tunnel_address'];
 	$entry['lan'] = $apipa ? $entry['opt'] : (hl_interface_with($config, $wanted['bgp_address']) ?? '');
-	$entry['filter'] = array_get_path($config, 'ipsec/filtermode', 'enc') === 'if_ipsec' ? $entry['opt'] : 'enc0';
+	$entry['filter'] = hl_filter($config, $entry['opt']);
 	$entry['local_as'] = hl_foreign_asn($config, $registry, $wanted['asn']);
 	$entry['trackers'] = hl_trackers($config, $entry['trackers'], $wanted['objects']['rule']);
 	$entry['key'] = hl_key_mark($key, $entry);

@@ -86,7 +86,9 @@ function hl_carry_out(array $old, array $new, string $hash, string $why, array $
 		hl_apply($old, $new, $conns, $classes);
 		$now = hl_read();
 		foreach ($conns as $conn) {
-			$lost = $conn['gone'] ? [] : hl_drift($now, hl_registry($now), $conn['name']);
+			/* going back to what the owner's settings have left behind is drift, and meant to be: the agent repairs it then */
+			$meant = fn() => hl_drift($new, hl_registry($new), $conn['name']);
+			$lost = $conn['gone'] ? [] : array_diff(hl_drift($now, hl_registry($now), $conn['name']), $meant());
 			if ($lost) {
 				throw new HlOverwritten('somebody else saved over the change: ' . implode('; ', array_slice($lost, 0, 3)));
 			}

@@ -22,7 +22,8 @@ function hl_do_status(array $request): array {
 	if ($request['look']) {
 		$said['wan'] = get_interface_ip($request['wan']) ?: null;
 		$said['summary'] = $connections ? hl_run(HL_VTYSH . " -d bgpd -c 'show bgp ipv4 unicast summary json'")[1] : '';
-		$said['sas'] = array_map('hl_sa', array_values(hl_sas()));
+		$ours = array_column($connections, 'con');
+		$said['sas'] = array_map('hl_sa', array_values(array_filter(hl_sas(), fn($sa) => in_array($sa['con-id'] ?? '', $ours, true))));
 	}
 	if ($request['versions']) {
 		$said['versions'] = hl_versions();
@@ -83,15 +84,18 @@ function hl_sas(): array {
 	return [];
 }
 
-/* Only what the agent reads: some firewalls have many tunnels. */
+/* Only what the agent reads, and no SPI: health, and what was negotiated. */
+const HL_ALGORITHMS = ['encr-alg', 'encr-keysize', 'integ-alg', 'prf-alg', 'dh-group'];
 function hl_sa(array $sa): array {
-	$keep = array_flip(['con-id', 'state', 'remote-host', 'established', 'nat-remote', 'nat-local', 'nat-any', 'rekey-time']);
-	$child = array_flip(['name', 'state', 'reqid', 'bytes-in', 'bytes-out', 'install-time', 'rekey-time']);
+	$keep = array_flip(['con-id', 'uniqueid', 'state', 'local-host', 'local-id', 'remote-host', 'remote-id', 'initiator', 'established',
+		'nat-remote', 'nat-local', 'nat-any', 'rekey-time', ...HL_ALGORITHMS]);
+	$child = array_flip(['name', 'uniqueid', 'state', 'reqid', 'bytes-in', 'bytes-out', 'use-in', 'use-out', 'install-time', 'rekey-time',
+		'local-ts', 'remote-ts', ...HL_ALGORITHMS]);
 	$children = array_map(fn($c) => array_intersect_key($c, $child), array_values($sa['child-sas'] ?? []));
 	return array_intersect_key($sa, $keep) + ['child-sas' => $children];
 }
 
-/* What a person should know: rules in front of ours that keep them from ever matching. */
+/* What a person should know: rules in front of ours that keep them from ever matching, and rules that nobody makes. */
 function hl_notes(array $config, array $registry): array {
 	$ours = array_map('strval', array_merge([], ...array_values(array_map(fn($e) => array_values($e['trackers']), $registry['connections']))));
 	$tabs = array_unique(array_column($registry['connections'], 'filter'));
@@ -101,9 +105,15 @@ function hl_notes(array $config, array $registry): array {
 		if (!isset($rule['disabled']) && in_array($rule['interface'] ?? '', $tabs, true) && in_array($rule['type'] ?? '', ['block', 'reject'], true)) {
 			$blocks[] = ($rule['descr'] ?? '') ?: "tracker {$rule['tracker']}";
 		} elseif ($mine && $blocks) {
-			$notes[] = 'rules on the IPsec tab block before those of Homelink: ' . implode(', ', $blocks);
+			$where = $rule['interface'] === 'enc0' ? '' : ' (by ipsec/filtermode, that of the tunnel\'s own interface)';
+			$notes[] = "rules on the IPsec tab block$where before those of Homelink: " . implode(', ', $blocks);
 			break;
 		}
+	}
+	if ($registry['connections'] && array_get_path($config, 'system/disablevpnrules') !== null) {
+		$peers = implode(', ', array_column(array_column($registry['connections'], 'wanted'), 'peer'));
+		$notes[] = 'the auto-added VPN rules are switched off (disablevpnrules, System > Advanced > Firewall & NAT): only this end ' .
+			"can begin, unless the WAN has rules of your own for UDP 500 and 4500 from $peers";
 	}
 	return $notes;
 }

@@ -44,7 +44,7 @@ function hl_initiate(array $request, bool $close): array {
 		return ['owned' => true, 'started' => false];
 	}
 	[$status, $said] = hl_run('/usr/local/sbin/swanctl --initiate --timeout ' . (int)$request['timeout_s'] . " --child $con");
-	return ['owned' => true, 'started' => true, 'up' => $status === 0, 'said' => substr($said, -2000)];
+	return ['owned' => true, 'started' => true, 'up' => $status === 0, 'said' => substr($said, -4000)];
 }
 
 function hl_main(array $argv): void {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import FirewallBusy
-from agent.firewall.linux.charon import Charon, connection, sa_health, why
+from agent.firewall.linux.charon import Charon, connection, evidence, sa_health, why
 from tests.agent.fakes import desired
 
 
@@ -63,6 +63,14 @@ def test_an_sa_as_vici_reports_it() -> None:
     health = sa_health(raw)
     assert (health.ike.state, health.ike.established_s, health.ike.nat_traversal) == ("ESTABLISHED", 12.0, True)
     assert (health.child.installed, health.child.bytes_in, health.child.bytes_out) == (True, 6, 7)
+
+
+def test_of_two_children_the_newest_tells_its_age_and_what_was_negotiated() -> None:
+    old = {"state": b"REKEYED", "uniqueid": b"9", "install-time": b"900", "local-ts": [b"10.0.0.0/8"]}
+    new = {"state": b"INSTALLED", "uniqueid": b"10", "install-time": b"3", "local-ts": [b"0.0.0.0/0", b"::/0"]}
+    raw: dict[str, Any] = {"state": b"ESTABLISHED", "uniqueid": b"4", "child-sas": {"a-9": old, "a-10": new}}
+    assert (sa_health(raw).child.installed_s, sa_health(raw).numbers) == (3.0, (4, 10))
+    assert evidence(raw)["child"] == {"state": "INSTALLED", "install-time": "3", "local-ts": "0.0.0.0/0, ::/0"}
 
 
 @given(

@@ -631,10 +631,13 @@ def test_why_no_sa_comes_up_is_said(plain: PfSenseBench) -> None:
     plain.twin.model.refuses["203.0.113.10"] = "AUTHENTICATION_FAILED"
     assert plain.firewall.initiate("home") == "not established: AUTHENTICATION_FAILED"
     assert plain.firewall.health().tunnels[0].ike_error == "AUTHENTICATION_FAILED"
+    refusal = plain.firewall.diagnose("home")["refusal"]
+    assert (refusal["reason"], refusal["phase"]) == ("AUTHENTICATION_FAILED", 1)
     plain.twin.model.refuses.clear()
     plain.twin.model.answers |= {"203.0.113.10"}
     assert plain.firewall.initiate("home") == "SA installed"
     assert plain.firewall.health().tunnels[0].ike_error is None
+    assert plain.firewall.diagnose("home")["refusal"] is None
 
 
 @pytest.mark.parametrize(

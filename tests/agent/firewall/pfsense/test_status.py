@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 
 from agent.errors import FirewallError
+from agent.firewall.linux.notified import Notified
+from agent.firewall.linux.rekeys import Rekeys
 from agent.firewall.pfsense import status
+from agent.firewall.pfsense.box import Box
+from agent.firewall.pfsense.driver import PfSense
+from agent.seams import Clock, Random
 from shared.wire.decode import to_plain
+from shared.wire.reports import TunnelHealth
 from tests.agent import fakes
 
-SA = {
+SA: dict[str, Any] = {
     "con-id": "con1",
     "state": "ESTABLISHED",
     "remote-host": "203.0.113.10",
@@ -28,9 +34,10 @@ def answer(**changes: Any) -> dict[str, Any]:
     return {"connections": {"home": one}, "unapplied": False, "pending": None, "sas": [SA], **changes}
 
 
-def health(said: dict[str, Any]) -> Any:
+def health(said: dict[str, Any], rekeys: Rekeys | None = None, notified: Notified | None = None) -> TunnelHealth:
     parsed = status.parse(said, 100.0)
-    return status.tunnel_health(parsed.tunnels[0], parsed, "AUTHENTICATION_FAILED")
+    memory = rekeys or Rekeys(), notified or Notified()
+    return status.tunnel_health(parsed.tunnels[0], parsed, "AUTHENTICATION_FAILED", *memory)
 
 
 def test_the_best_of_two_sas_counts() -> None:
@@ -48,6 +55,74 @@ def test_the_best_of_two_sas_counts() -> None:
 def test_without_an_sa_the_last_reason_is_told() -> None:
     t = health(answer(sas=None))
     assert (t.ike.state, t.child.installed, t.ike_error) == ("NONE", False, "AUTHENTICATION_FAILED")
+
+
+def test_rekeyings_are_counted_and_the_newest_sa_counts() -> None:
+    rekeys = Rekeys()
+
+    def sa(ike: str, child: str, established: str = "42") -> dict[str, Any]:
+        (one,) = SA["child-sas"]
+        return {**SA, "uniqueid": ike, "established": established, "child-sas": [{**one, "uniqueid": child}]}
+
+    def counts(*sas: dict[str, Any]) -> tuple[int | None, int | None]:
+        t = health(answer(sas=list(sas)), rekeys)
+        return t.ike.rekeys, t.child.rekeys
+
+    assert counts(sa("1", "1")) == (0, 0)
+    assert counts(sa("1", "2")) == (0, 1)
+    assert counts(sa("1", "2"), sa("2", "2")) == (1, 1)
+    assert health(answer(sas=[sa("1", "2"), sa("2", "2", "3")]), rekeys).ike.established_s == 3
+    assert counts(sa("3", "3")) == (0, 0)  # another tunnel
+    assert counts() == (None, None)
+    assert counts(sa("3", "4")) == (0, 0)  # it was gone in between
+
+
+def test_a_lasting_notification_is_remembered_until_a_session_stands() -> None:
+    """As the Linux driver does: bgpd names a wrong AS for 10 s only."""
+    notified, peer = Notified(), fakes.desired().bgp.peer_address
+
+    def hears(state: str, **reason: str) -> str | None:
+        said = answer()
+        said["connections"]["home"]["bgp"] = json.dumps({peer: {"bgpState": state, **reason}})
+        return health(said, notified=notified).bgp.last_error
+
+    waiting = {"lastResetDueTo": "Waiting for peer OPEN"}
+    assert hears("Active", **waiting) == "Waiting for peer OPEN"
+    assert hears("Idle", lastNotificationReason="OPEN Message Error/Bad Peer AS") == "OPEN Message Error/Bad Peer AS"
+    assert hears("Active", **waiting) == "OPEN Message Error/Bad Peer AS"
+    assert hears("Established") is None
+    assert hears("Active", **waiting) == "Waiting for peer OPEN"
+
+
+class Answers(Box):
+    """A firewall that answers each action with what is set for it."""
+
+    def __init__(self, clock: Clock, random: Random) -> None:
+        super().__init__([], clock, random)
+        self.said: dict[str, dict[str, Any]] = {"key": {"n": "f" * 512, "e": "10001"}}
+
+    def call(self, action: str, request: dict[str, Any], timeout_s: float = 0) -> dict[str, Any]:
+        return self.said[action]
+
+
+def test_a_neighbour_that_is_configured_anew_is_heard_anew() -> None:
+    """What bgpd said of the old one is no more true; a change of something else leaves it as it is."""
+    clock, random, d = fakes.FakeClock(fakes.World()), fakes.FakeRandom(), fakes.desired()
+    box = Answers(clock, random)
+    driver = PfSense(box, "wan", False, clock, random)
+
+    def hears(reason: str) -> str | None:
+        said = answer()
+        neighbour = {"bgpState": "Idle", "lastNotificationReason": reason}
+        said["connections"]["home"]["bgp"] = json.dumps({d.bgp.peer_address: neighbour})
+        box.said["status"] = said
+        return driver.health().tunnels[0].bgp.last_error
+
+    for changed, then in (([], "OPEN Message Error/Bad Peer AS"), (["filter", "frr"], "Cease/Connection Rejected")):
+        hears("OPEN Message Error/Bad Peer AS")
+        box.said["apply"] = {"changed": changed}
+        driver.apply(d, 1, "key", None)
+        assert hears("Cease/Connection Rejected") == then
 
 
 def test_a_session_without_policy_is_no_health() -> None:

@@ -19,12 +19,13 @@ from .conditions import Condition, Link
 from .model import Model
 from .plan import Plan
 
-Witness = Literal["azure", "dns", "heartbeat", "diagnosis", "document", "control-plane"]
+Witness = Literal["azure", "azure-bgp", "dns", "heartbeat", "diagnosis", "document", "control-plane"]
 
 
 class Evidence(Model):
-    """`heartbeat` is the agent's own report, `diagnosis` its answer to a question. `at`: when it was true, as far as
-    the control plane knows; None where that does not matter."""
+    """`heartbeat` is the agent's own report, `diagnosis` its answer to a question; `azure` is ARM, `azure-bgp` what the
+    gateway itself answered. `at`: when it was true, as far as the control plane knows; None where that does not matter.
+    """
 
     witness: Witness
     what: str
@@ -51,7 +52,7 @@ class CommandSeen:
 
 
 @dataclass(frozen=True)
-class Situation:
+class Witnesses:
     """`report`: of a fresh heartbeat, heard at `heard`. `azure_at`: when ARM was last read. `azure_status`: the
     connectionStatus told then. `plan`: what would be changed in Azure, None unless everything was read.
     `gateway`: the Gateway's Conditions. `known_address`: where the tunnel was last proven. `down_since`: of TunnelUp.
@@ -94,6 +95,7 @@ class Situation:
         diagnosed = self.ends.evidence.at if self.ends.evidence else None
         times: dict[Witness, datetime | None] = {
             "azure": self.azure_at,
+            "azure-bgp": self.ends.azure_bgp.at if self.ends.azure_bgp else None,
             "dns": self.now,
             "heartbeat": self.heard,
             "diagnosis": diagnosed,

@@ -1,0 +1,43 @@
+"""How often the SAs of a tunnel were rekeyed, counted by watching.
+
+charon does not tell it of an SA (its counters are of a plugin that not every build has). But it numbers its SAs: after
+a rekeying of the child there is another child under the same IKE SA, after one of the IKE SA the same child under
+another. Both new is another tunnel, and its count begins at 0. The agent looks every 30 s and may be restarted, so the
+count is of what it saw: never too high.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from agent.firewall.linux.charon import SaHealth
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """charon's numbers of the IKE SA and of its newest child, and the counts so far."""
+
+    ike: int
+    child: int
+    ikes: int = 0
+    children: int = 0
+
+
+class Rekeys:
+    """Per Connection the SAs that were seen last."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+
+    def counted(self, connection: str, sa: SaHealth) -> SaHealth:
+        """The same with `rekeys` filled in; without an installed child there is nothing to count."""
+        if sa.numbers is None:
+            self._seen.pop(connection, None)
+            return sa
+        ike, child = sa.numbers
+        was = self._seen.get(connection)
+        now = _Seen(ike, child)
+        if was is not None and (was.ike == ike or was.child == child):
+            now = _Seen(ike, child, was.ikes + (was.ike != ike), was.children + (was.child != child))
+        self._seen[connection] = now
+        return replace(sa, ike=replace(sa.ike, rekeys=now.ikes), child=replace(sa.child, rekeys=now.children))
