@@ -18,6 +18,7 @@ from functions.web import answer
 from shared.domain.adoption import ImportRequest
 from shared.domain.alert import AlertDocument
 from shared.domain.spec import ConnectionDocument, GatewayDocument
+from shared.telemetry import HEADER
 
 blueprint = func.Blueprint()
 
@@ -223,9 +224,11 @@ _MEDIA: dict[type[BaseModel], tuple[str, ...]] = {
     AlertDocument: _JSON,
 }
 _PROBLEM = "application/problem+json"
+_TRACE = "^[0-9a-f]{32}$"
 _HEADERS = {
     "ETag": {"description": "names this state of the document", "schema": {"type": "string", "pattern": '^".+"$'}},
     "Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}},
+    HEADER: {"description": "the correlation id (docs/telemetry.md)", "schema": {"type": "string", "pattern": _TRACE}},
 }
 
 
@@ -292,6 +295,8 @@ def _responses(o: Operation) -> dict[str, Any]:
     if o.path.endswith("/plan"):
         found[200]["links"] = {"deletion": _deletion(o.path.removesuffix("/plan"))}
     found[503]["headers"] = {"Retry-After": _HEADERS["Retry-After"]}
+    for each in found.values():
+        each["headers"] = {**each.get("headers", {}), HEADER: _HEADERS[HEADER]}
     if o.key:
         found[401] = {"description": "no function key"}
     if o.if_match:

@@ -131,6 +131,7 @@ class Incident(Model):
     verified: datetime | None
     closed: datetime | None
     timeline: tuple[IncidentEntry, ...]
+    exhausted: str | None
 
 
 class Incidents(Model):

@@ -10,8 +10,8 @@ param alertsKey string
 param entraClientId string
 param entraObjectId string
 
-@description('An agent that was heard within a day and not for so long is silent. Heartbeats come every 30 seconds.')
-param silentFor string = '15m'
+@description('Seconds without a heartbeat after which an agent is silent. They come every 30.')
+param silentSeconds int = 900
 
 var webhook = {
   name: 'homelink'
@@ -63,16 +63,29 @@ var rules = [
   {
     name: 'homelink-agent-silent'
     severity: 2
-    description: 'An agent has stopped reporting.'
-    range: 'P2D'
+    description: 'The agent of a Connection has stopped reporting.'
+    range: 'PT30M'
     query: format('''
-AppRequests
-| where Url contains '/api/agents/' and Url endswith '/heartbeat' and ResultCode == '200'
-| extend Agent = extract('/api/agents/([0-9A-Z]+)/heartbeat', 1, Url)
-| summarize Last = max(TimeGenerated) by Agent
-| where Last < ago({0})
-''', silentFor)
-    dimension: 'Agent'
+AppMetrics
+| where Name == 'homelink.agent.silence'
+| where TimeGenerated > ago(10m)
+| summarize Silent = min(Sum / ItemCount) by Connection = tostring(Properties.connection)
+| where Silent > {0}
+''', silentSeconds)
+    dimension: 'Connection'
+  }
+  {
+    name: 'homelink-no-steps'
+    severity: 1
+    description: 'The control plane stands still: nothing was reconciled for 15 minutes, and no other alert can be trusted.'
+    range: 'P2D'
+    query: '''
+AppMetrics
+| where Name == 'homelink.queue.age'
+| summarize Last = max(TimeGenerated) by AppRoleName
+| where Last < ago(15m)
+'''
+    dimension: 'AppRoleName'
   }
   {
     name: 'homelink-poison'

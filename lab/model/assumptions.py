@@ -26,8 +26,8 @@ class Assumptions:
     """Whether Azure takes a valid peer from an address that no local network gateway means. "answered": it finds the
     connection by its key, and a live SA follows its peer (RFC 7296 2.23). No source was found: both are run."""
     applies_bounce_all: bool = False
-    """pfSense (run there): each apply destroys and creates every VTI, and FRR cycles them: all BGP sessions end. The
-    Linux driver touches what differs only."""
+    """pfSense (run there): its own apply destroys and creates every VTI, and FRR cycles them: all BGP sessions end. The
+    pfSense driver goes that way only where mobile clients leave it none; the Linux driver touches what differs only."""
     reset_tells_peers: bool = True
     """Assumption, as in the lab: a machine told to reboot sends DELETE and NOTIFICATION first."""
 

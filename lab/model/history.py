@@ -80,13 +80,16 @@ def draw(seed: int) -> History:
 
 
 def _meeting(chance: Random, event: Event, homes: int) -> list[Event]:
-    """What lies in wait for the next call or message meets one, half of the time: something makes the two ends work."""
+    """What lies in wait for the next call or message meets one, half of the time: something makes the two ends work.
+    Only a move makes the agent dial, and only where dialling does not help at once it shows that it was done twice."""
     if event.deed not in ("arm_trouble", "mishap", "strike") or chance.random() < 0.5:
         return [event]
-    # Only a move makes the agent dial, and only a dial shows a command that is carried out twice.
-    likely = ["move", "move", "change_spec", "rotate_key"]
-    home, work = event.arguments.get("home") or chance.choice(HOMES[:homes]), chance.choice(likely)
-    return [event, Event(round(event.at + chance.uniform(0.5, 20.0), 1), work, _ARGUMENTS[work](chance, home))]
+    home = event.arguments.get("home") or chance.choice(HOMES[:homes])
+    work = chance.choice(["move", "move", "change_spec", "rotate_key"])
+    met = [event, Event(round(event.at + chance.uniform(0.5, 20.0), 1), work, _ARGUMENTS[work](chance, home))]
+    if event.deed == "mishap" and work == "move" and chance.random() < 0.5:
+        met.append(Event(round(met[1].at + chance.uniform(20.0, 40.0), 1), "failover", _failover(chance, home)))
+    return met
 
 
 def _event(chance: Random, at: float, homes: int) -> Event:

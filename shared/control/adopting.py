@@ -30,9 +30,9 @@ def note_pins(services: Services, unit: Unit, observed: plan.Observed) -> None:
             unit.links[name] = link.model_copy(update={"pin": pin})
 
 
-async def take_keys(services: Services, unit: Unit, observed: plan.Observed) -> str:
-    """Returns why a key cannot be taken, empty if nothing is wrong. Raises what the vault raises."""
-    trouble = ""
+async def take_keys(services: Services, unit: Unit, observed: plan.Observed) -> dict[str, str]:
+    """Returns of which Connections the key cannot be taken, and why. Raises what the vault raises."""
+    troubles = {}
     for name, row in sorted(unit.connections.items()):
         link, ref = unit.links[name], unit.refs(name).get(ArmKind.CONNECTION)
         known = None not in (link.psk_version, link.azure_psk_version)
@@ -41,8 +41,8 @@ async def take_keys(services: Services, unit: Unit, observed: plan.Observed) -> 
         try:
             await _take(services, unit, name)
         except (ArmBusy, ArmRejected) as e:
-            trouble = f"The key of connections/{ref.name} cannot be read: {e}"
-    return trouble
+            troubles[name] = f"The key of connections/{ref.name} cannot be read: {e}"
+    return troubles
 
 
 async def _take(services: Services, unit: Unit, name: str) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from shared.domain import adoption, parse, rules
+from shared.domain import adoption, adoption_problems, parse, rules
 from shared.domain.adopted import connection_names, gateway_name
 from shared.domain.adoption import Draft, ImportRequest
 from shared.domain.arm import ArmKind, ArmRef
 from shared.domain.problem import InvalidInput
 from shared.domain.spec import ConnectionSpec, GatewaySpec
-from shared.errors import NotFound
+from shared.errors import ArmRejected, NotFound, Refused
 from shared.seams import Json
 
 from . import observe
@@ -51,9 +51,9 @@ class Adoption:
         self._s, self._specs, self._planning = services, specs, planning
 
     async def read(self, request: ImportRequest) -> Import:
-        """Raises InvalidInput, NotFound, ArmBusy, ArmRejected."""
+        """Raises InvalidInput, NotFound, Refused for what Homelink's identity may not read, ArmBusy, ArmRejected."""
         asked = adoption.ref_of(request.gateway)
-        body = await self._s.arm.get(asked) if asked else None
+        body = await self._first(asked) if asked else None
         if asked is None or body is None:
             raise NotFound(f"Azure knows no {request.gateway}, or does not show it to Homelink's identity")
         ref = adoption.ref_of(body.get("id")) or asked  # spelled as Azure does
@@ -61,6 +61,21 @@ class Adoption:
         gateway = await self._gateway(unit.name, ref, body, request.tenant_id)
         connections, left_alone = await self._connections(unit, ref, gateway, request.agent)
         return Import(gateway, connections, left_alone)
+
+    async def _first(self, ref: ArmRef) -> Json | None:
+        """What a user named, and may have misspelt: ARM's refusal speaks of that."""
+        try:
+            return await self._s.arm.get(ref)
+        except ArmRejected as e:
+            if e.status in (401, 403):
+                raise Refused(f"Homelink's identity needs its role on {ref.resource_group} first: {e}") from None
+            if e.status in (400, 404):
+                raise NotFound(f"Azure does not know {ref.id()}: {e}") from None
+            raise
+
+    async def _beside(self, gateway: ArmRef, ref: ArmRef | None) -> Json | None:
+        """What stands in the gateway's resource group; of anything else the draft tells that it does not."""
+        return await self._s.arm.get(ref) if ref and adoption_problems.is_beside(gateway, ref) else None
 
     async def _known(self, ref: ArmRef) -> Unit:
         """The unit that has adopted the gateway, or made it, else an empty one of a free name."""
@@ -74,7 +89,7 @@ class Adoption:
 
     async def _gateway(self, name: str, ref: ArmRef, body: Json, tenant: str | None) -> Imported:
         networks = adoption.stands_on(body)[1]
-        network = await self._s.arm.get(networks[0]) if networks else None
+        network = await self._beside(ref, networks[0] if networks else None)
         draft = adoption.gateway(name, ref, body, network, tenant)
         try:
             document = parse.gateway(draft.document)
@@ -100,7 +115,7 @@ class Adoption:
             name = owners[0] if owners else adoption.name_for(link.name, taken)
             taken.add(name)
             peer = adoption.ref_of(((body["properties"].get("localNetworkGateway2")) or {}).get("id"))
-            local = await self._s.arm.get(peer) if peer else None
+            local = await self._beside(ref, peer)
             draft = adoption.connection(name, unit.name, agent, body, local, ref)
             found.append(await self._checked(unit, name, draft, gateway))
         return tuple(found), tuple(left_alone)

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     PIN_SET = "PinSet"
     PIN_ENDED = "PinEnded"
     INCIDENT_OPENED = "IncidentOpened"
+    REPAIRS_EXHAUSTED = "RepairsExhausted"
     INCIDENT_VERIFIED = "IncidentVerified"
     INCIDENT_CLOSED = "IncidentClosed"
     ALERT_FIRED = "AlertFired"

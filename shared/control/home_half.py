@@ -214,6 +214,7 @@ class HomeHalf:
             operated=self._operated(),
             azure_before=next(((c.status, c.reason, c.message) for c in self.link.conditions if c.type == AZURE), None),
             reconnect=reconnect.usual(self.link.moves, self.now),
+            key_age_days=(self.now - self.link.psk_since).days if self.link.psk_since else 0,
             key_unusual=self.link.psk_unusual and self.link.psk_taken == self.link.psk_version,
         )
 

@@ -8,16 +8,19 @@ proven: what stutters after that is no cause of the outage. Traded off: what onl
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from shared.domain import conditions, findings, repair, replay
-from shared.domain.ladder import Act, Decision
+from shared.domain import conditions, findings, limits, repair, replay
+from shared.domain.ladder import Act, Decision, GiveUp
 
 from . import record, witnesses
 from .unit import IncidentEntry, IncidentRow
 
 if TYPE_CHECKING:
     from .home_half import HomeHalf
+
+GIVEN_UP = timedelta(seconds=limits.RESET_CONNECTION_AFTER_S)
 
 
 def tell(half: HomeHalf, situation: repair.Situation, decision: Decision) -> None:
@@ -37,6 +40,11 @@ def tell(half: HomeHalf, situation: repair.Situation, decision: Decision) -> Non
     if decision is not repair.STEADY and (not incident.timeline or incident.timeline[-1].what != what):
         entry = IncidentEntry(at=half.now, what=what)
         incident = incident.model_copy(update={"timeline": (*incident.timeline, entry)[-200:]})
+    old = (
+        half.now - incident.opened >= GIVEN_UP
+    )  # sooner, a change may yet be on its way
+    if isinstance(decision, GiveUp) and old and not situation.idle(half.now) and incident.exhausted is None:
+        incident = incident.model_copy(update={"exhausted": decision.reason})
     if incident.verified is None and link.healthy_since is not None and not moved:
         incident = incident.model_copy(update={"verified": half.now})
     quiet = decision is repair.STEADY and link.pin is None and half.settled

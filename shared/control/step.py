@@ -65,10 +65,10 @@ class Step:
         reading = Reading(self._s, unit, azure, self.now)
         observed = reading.observed if await self._observe(azure, reading, homes) else None
         await self._keys(homes)
-        trouble = ""
         if observed is not None and not azure.held():
             await self._compare_keys(homes, reading)
-            trouble = await adopting.take_keys(self._s, self.unit, observed)
+            for name, trouble in (await adopting.take_keys(self._s, self.unit, observed)).items():
+                homes[name].trouble = trouble
         end = self._end()
         for home in homes.values():
             home.render(end)
@@ -84,7 +84,6 @@ class Step:
                 home.settled = home.settled and unit.state.operation is None
         for home in homes.values():
             await home.act()
-        azure.note = azure.note or trouble
         self._judge(gateway, azure, homes, observed, todo)
         self._measure(homes)
         if observed is not None and await self._purge(gateway, azure, homes, observed):
@@ -190,8 +189,10 @@ class Step:
             version = secret.version if secret else None
             if version is None and home.row.spec.psk.generate and home.row.spec.adopt is None:
                 version = await self._s.vault.set(entry, self._draw())
-            update = {"psk_name": entry, "psk_version": version}
-            self.unit.links[name] = self.unit.links[name].model_copy(update=update)
+            link = self.unit.links[name]
+            since = link.psk_since if version == link.psk_version and link.psk_since else self.now
+            update = {"psk_name": entry, "psk_version": version, "psk_since": since}
+            self.unit.links[name] = link.model_copy(update=update)
 
     async def _compare_keys(self, homes: dict[str, HomeHalf], reading: Reading) -> None:
         """A key that somebody changed in Azure shows in no diff: it is looked for whenever everything is read, and when

@@ -66,6 +66,8 @@ def of_link(old: LinkRow, new: LinkRow) -> Iterator[Told]:
 def of_incident(old: IncidentRow | None, new: IncidentRow) -> Iterator[Told]:
     if old is None:
         yield Told(Reason.INCIDENT_OPENED, f"Incident {new.id}: {new.finding}.", "Warning")
+    if new.exhausted is not None and (old is None or old.exhausted is None):
+        yield Told(Reason.REPAIRS_EXHAUSTED, f"Incident {new.id}: {new.exhausted}", "Warning")
     if new.verified is not None and (old is None or old.verified is None):
         yield Told(Reason.INCIDENT_VERIFIED, f"Incident {new.id}: the tunnel is proven to work again.")
     if new.closed is not None and (old is None or old.closed is None):

@@ -147,8 +147,8 @@ class CommandRow(Model):
 
 
 class LinkRow(Model):
-    """`psk_version`: the vault's current; `azure_psk_version`: the one that Azure was last given. `psk_taken`: the one
-    that came from Azure at adoption, `psk_unusual` if it would be refused in a new Connection.
+    """`psk_version`: the vault's current, first seen `psk_since`; `azure_psk_version`: the one that Azure was last given.
+    `psk_taken`: the one that came from Azure at adoption, `psk_unusual` if it would be refused in a new Connection.
     `azure_status`: the connectionStatus that ARM last told.
     `applied`: the desired tunnel that the agent was last sent, which names its key by version only.
     `generation`: the least that a command may have for the agent not to take it for an old one.
@@ -157,6 +157,7 @@ class LinkRow(Model):
     generation: int = 0
     psk_name: str | None = None
     psk_version: str | None = None
+    psk_since: datetime | None = None
     azure_psk_version: str | None = None
     psk_taken: str | None = None
     psk_unusual: bool = False
@@ -186,7 +187,7 @@ class IncidentEntry(Model):
 class IncidentRow(Model):
     """`opened` is when Homelink noticed, `verified` when the tunnel was proven, `closed` when nothing was left; from
     then on it is history and never changed. `finding`: the code of the root cause, as far as it was known before
-    `verified` (incidents.py)."""
+    `verified` (incidents.py). `exhausted`: why nothing more is tried, once that was so."""
 
     id: str
     connection: str
@@ -195,6 +196,7 @@ class IncidentRow(Model):
     verified: datetime | None = None
     closed: datetime | None = None
     timeline: tuple[IncidentEntry, ...] = ()
+    exhausted: str | None = None
 
     @property
     def key(self) -> str:

@@ -24,8 +24,8 @@ from .spec import API_VERSION, UUID, GatewaySpec
 
 Json = dict[str, Any]
 ID = (
-    r"^/subscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[rR]esource[gG]roups/[^/?#]+"
-    r"/providers/[mM]icrosoft\.[nN]etwork/virtualNetworkGateways/[^/?#]+$"
+    r"^/subscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[rR]esource[gG]roups/[^/?#]{1,90}"
+    r"/providers/[mM]icrosoft\.[nN]etwork/virtualNetworkGateways/[^/?#]{1,80}$"
 )
 """Of a gateway, as ARM and `az` write it."""
 _PARTS = re.compile(

@@ -34,9 +34,15 @@ def prefixes(home: Json) -> list[str]:
     return [p for p in v4(found) if p != f"{peer}/32"]
 
 
+def is_beside(gateway: ArmRef, ref: ArmRef) -> bool:
+    """In the same resource group: a Gateway has one."""
+    mine, its = ((r.subscription.lower(), r.resource_group.lower()) for r in (gateway, ref))
+    return mine == its
+
+
 def elsewhere(gateway: ArmRef, refs: list[ArmRef]) -> Iterator[Problem]:
     for ref in refs:
-        if (ref.subscription, ref.resource_group.lower()) != (gateway.subscription, gateway.resource_group.lower()):
+        if not is_beside(gateway, ref):
             yield Problem(
                 f"{ref.kind.value}/{ref.name}",
                 ref.resource_group,

@@ -48,7 +48,8 @@ class Link:
     whole view that `resolved` comes from. `taken`: the addresses of the gateway's other Connections, by their names.
     `wan_address`: what the firewall has on its WAN, if it says. `operated`: an operation on its own resources runs.
     `azure_before`: its last AzureReady, which holds while nothing can be read and nothing of it is operated on.
-    `reconnect`: the hour at which the provider cuts the line, if it has one. `key_unusual`: the pre-shared key came
+    `reconnect`: the hour at which the provider cuts the line, if it has one. `key_age_days`: since its
+    version was first seen. `key_unusual`: the pre-shared key came
     from Azure at adoption and would be refused in a new Connection."""
 
     resources: Resources | None
@@ -69,6 +70,7 @@ class Link:
     azure_before: Verdict | None = None
     reconnect: Hour | None = None
     key_unusual: bool = False
+    key_age_days: int = 0
 
 
 def transitioned(old: Iterable[Condition], verdicts: Mapping[str, Verdict], now: datetime) -> tuple[Condition, ...]:
@@ -196,10 +198,12 @@ def _agent(link: Link) -> Verdict:
 
 
 def _firewall(link: Link) -> Verdict:
+    if link.desired is None and link.trouble:
+        return "False", "Impossible", link.trouble  # first, since nothing is sent that the agent could report
     if link.health is None:
         return "Unknown", "NoReport", "The agent has not reported this tunnel yet."
     if link.desired is None:
-        return ("False", "Impossible", link.trouble) if link.trouble else ("Unknown", "Waiting", "Waits for Azure.")
+        return "Unknown", "Waiting", "Waits for Azure."
     if link.health.digest != link.desired.digest():
         return "False", "Pending", "The firewall does not have the desired configuration yet."
     if not link.health.confirmed:
@@ -288,6 +292,9 @@ def _address(link: Link) -> Verdict:
 def remarks(link: Link) -> list[tuple[str, str]]:
     """What may work, but is out of the ordinary: (reason, text), told and never in the way of Ready."""
     found: list[tuple[str, str]] = []
+    if link.key_age_days >= limits.KEY_OLD_DAYS:
+        known = f"The pre-shared key is {link.key_age_days} days old"
+        found.append(("KeyOld", f"{known}: PUT a new one to .../psk, it costs no packet."))
     wan = addressing.address(link.wan_address) if link.wan_address else None
     if link.dns is not None and link.dns.fault() in (DnsFault.PRIVATE_ADDRESS, DnsFault.CGNAT):
         found.append(("DoubleNat", f"{link.fqdn} leads to {link.resolved}, so there is a NAT beyond the router."))

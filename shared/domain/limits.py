@@ -68,6 +68,7 @@ HEARTBEAT_FRESH_S = 95  # three beats of 30 s and some network: older evidence c
 CLAIM_S = 60  # a name that was claimed that long ago and has no Connection yet was left behind by a crash
 WATCH_S = 5  # how soon to look again while an Incident is young
 WATCH_FOR_S = 900  # an Incident older than that is looked at by the sweep alone: days of outage must not cost reads
+KEY_OLD_DAYS = 365  # a pre-shared key in use for that long is told; no rule of Azure's, a usual one of auditors
 TOKEN_VALID_S = 86_400  # an enrolment token that nobody used in a day is not needed
 QUEUE_GRANT_S = 3600  # the SAS of an agent's queue; renewed over HTTPS
 RECORD_QUIET_S = 60  # an Incident in which nothing new is seen is recorded once a minute

@@ -65,15 +65,20 @@ class Situation:
     working: tuple[str, ...] = ()
     reconnect: Hour | None = None
 
+    def idle(self, now: datetime) -> bool:
+        """The user wants nothing to be repaired (now)."""
+        paused = self.spec.paused_until is not None and now < self.spec.paused_until
+        return self.spec.policy == "observe" or paused
+
 
 STEADY = Wait(limits.SWEEP_S, "nothing to repair")
 
 
 def decide(s: Situation, now: datetime) -> Decision:
     """One decision; called at every step, never remembered: what was done shows in the situation itself."""
-    paused = s.spec.paused_until is not None and now < s.spec.paused_until
-    if s.spec.policy == "observe" or paused:
+    if s.idle(now):
         if s.lacks:
+            paused = s.spec.policy != "observe"
             return GiveUp(("paused: " if paused else "repair policy is observe: ") + "; ".join(s.lacks))
         # A pin from before would go on keeping Azure from healing itself: what was done is undone, and no more.
         return STEADY if s.pin is None else _end_of_pin(s, s.pin, now)
@@ -180,7 +185,7 @@ def _pinned_unheard(s: Situation, pin: Pin, now: datetime) -> Decision:
 def _while_pinned(s: Situation, pin: Pin, now: datetime) -> Decision:
     pace = _pace(s, now)
     if not s.azure_settled:
-        return Wait(pace, "Azure is taking the new address")
+        return Wait(pace, "Azure is at work on the gateway, its connections or their addresses")
     first = s.last_initiate is None or s.last_initiate < pin.since
     if first and not (s.probe_ok and not s.lacks):
         return Act(Rung.INITIATE, "Azure has the new address, and the old SA is dead")
@@ -199,7 +204,7 @@ def _end_of_pin(s: Situation, pin: Pin, now: datetime) -> Decision:
     """Nothing lacks: when to go back to the name."""
     pace = _pace(s, now)
     if not s.azure_settled:
-        return Wait(pace, "Azure is taking the new address")
+        return Wait(pace, "Azure is at work on the gateway, its connections or their addresses")
     settled = timedelta(seconds=s.spec.unpin_after_seconds)
     quiet = timedelta(seconds=s.dns.ttl_s)
     if s.healthy_since is None or (left := s.healthy_since + settled - now) > timedelta():

@@ -23,6 +23,12 @@ from shared.errors import (
 from shared.wire.errors import BadSeal, Malformed
 
 
+@pytest.fixture(autouse=True)
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No world is bound here, and this process is no Function app that begins to tell of itself."""
+    monkeypatch.setattr("functions.entered.watch", lambda: None)
+
+
 def request(body: bytes = b"", **headers: str) -> func.HttpRequest:
     named = {k.replace("_", "-"): v for k, v in headers.items()}
     return func.HttpRequest(

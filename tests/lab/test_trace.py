@@ -40,6 +40,7 @@ async def test_a_request_and_a_changed_address_are_one_trace_each(monkeypatch: p
         assert repair[0]["span"] == "http heartbeat", "it begins with the heartbeat that told of the new address"
         assert set(traces.services(repair)) >= WHOLE
         assert {s["span"] for s in repair} >= {"arm put", "command initiate", "agent initiate"}
+        assert f"trace {repair[0]['trace']}: {len(repair)} spans (http " in await traces.told(world, "home")
         initiate = next(s for s in repair if s["span"] == "agent initiate")
         assert initiate["attributes"] == {"homelink.connection": "home", "homelink.outcome": "done"}
         sent = next(s for s in repair if s["id"] == initiate["parent"])

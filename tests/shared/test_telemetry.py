@@ -269,6 +269,7 @@ async def test_routine_is_told_when_it_tells_news_or_fails(world: World) -> None
     await play(world, 300)
     assert kept.names() == set(), "a calm quarter of an hour is no story"
     await call("list_gateways")
+    assert kept.names() == set(), "who looks changes nothing"
     world.agent.breaks()
     await heartbeat(world)
     await play(world, 60)

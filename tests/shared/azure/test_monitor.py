@@ -68,6 +68,13 @@ def test_a_file_has_a_line_per_span_and_measurement(tmp_path: Path, providers: A
     assert (last["metric"], last["value"]) == ("homelink.resets", 1), "what it grew by, not the sum"
 
 
+def test_a_caller_cannot_have_his_trace_left_out(tmp_path: Path, providers: Any) -> None:
+    providers({TELEMETRY_FILE: str(tmp_path / "t.jsonl")})
+    with telemetry.span("http put_gateway", parent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"):
+        pass
+    assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 1
+
+
 def test_without_a_setting_there_are_ids() -> None:
     monitor.start({})
     try:

@@ -9,12 +9,14 @@ import pytest
 
 from shared.control.events import Asked
 from shared.control.unit import load
-from shared.domain import parse, plan
+from shared.domain import limits, parse, plan
 from shared.domain.arm import ArmKind
 from shared.domain.plan import Action
+from shared.domain.problem import InvalidInput
 from shared.domain.render import tags
 from shared.errors import ArmRejected, NotFound, Precondition, Refused
 from tests import existing
+from tests.alerts import alert, dimension, raw
 from tests.existing import ADDRESS, GATEWAY, KEY, LINK, LOCAL, NETWORK, REFS, REQUEST
 
 from .world import World
@@ -147,10 +149,14 @@ async def test_an_address_without_a_name_becomes_a_pin(world: World) -> None:
 
 
 async def test_a_key_that_cannot_be_read_is_told_and_read_later(world: World) -> None:
-    for _ in range(3):
-        world.arm.fail_next("move_shared_key", ArmRejected("no right to sharedKey/read", 403, "AuthorizationFailed"))
+    refused = ArmRejected("no right to sharedKey/read", 403, "AuthorizationFailed")
+    for _ in range(20):
+        world.arm.fail_next("move_shared_key", refused)
     await adopt(world)
-    await world.run(600)
+    await world.run(300)
+    told = (await world.app.specs.get_connection(HOME)).conditions
+    assert [c.reason for c in told if c.type == "FirewallReady" and "sharedKey/read" in c.message] == ["Impossible"]
+    await world.run(1500)
     assert (await load(world.store, HUB)).links[HOME].azure_psk_version is not None
     assert world.arm.shared_key(LINK) == KEY
 
@@ -164,6 +170,29 @@ async def test_a_key_of_the_users_own_is_compared_and_not_drawn_or_overwritten(w
     await world.run(400)
     assert {r.verb for r in world.arm.writes()} == {"tag"}
     assert (await load(world.store, HUB)).links[HOME].azure_psk_version is not None
+
+
+async def test_what_is_adopted_cannot_be_exchanged(world: World) -> None:
+    await adopt(world)
+    gateway, connection = await imported(world)
+    gateway["spec"]["adopt"]["virtualNetworkGateway"] = "other-gw"
+    with pytest.raises(InvalidInput) as refused:
+        await world.app.specs.put_gateway(HUB, parse.gateway(gateway), consent=True)
+    assert [(p.rule, p.path) for p in refused.value.problems] == [("immutable", "spec.adopt")]
+    connection["spec"]["adopt"]["connection"] = "other"
+    with pytest.raises(Refused, match="release"):
+        await world.app.specs.put_connection(HOME, parse.connection(connection), consent=True)
+
+
+async def test_an_alert_finds_what_was_adopted_by_its_names_in_azure(world: World) -> None:
+    await adopt(world)
+
+    async def about(target: str, context: Any = None) -> tuple[str, ...]:
+        return (await world.app.alerts.take(raw(alert(target, context=context, alertId=target)))).targets
+
+    assert await about(LINK.id()) == await about(LOCAL.id()) == (f"connection/{HOME}",)
+    assert await about(ADDRESS.id()) == (f"gateway/{HUB}",)
+    assert await about(GATEWAY.id(), dimension("ConnectionName", LINK.name)) == (f"connection/{HOME}",)
 
 
 async def test_a_document_that_says_otherwise_is_refused_at_consent(world: World) -> None:
@@ -247,28 +276,53 @@ async def test_a_second_import_finds_its_own_names_again(world: World) -> None:
     assert [c.draft.document["metadata"]["name"] for c in found.connections] == [HOME]
 
 
-async def test_connections_that_are_not_ours_are_left_alone_and_none_there_is_told(world: World) -> None:
+async def test_connections_that_are_not_ours_are_left_alone(world: World) -> None:
     body = existing.bodies()[LINK]
     body["properties"] |= {"connectionType": "Vnet2Vnet", "virtualNetworkGateway2": {"id": GATEWAY.id()}}
     world.arm.seed(existing.ref(ArmKind.CONNECTION, "peer"), body)
     found = await world.app.adoption.read(parse.import_request(REQUEST))
     assert [(a.resource.rpartition("/")[2], "Vnet2Vnet" in a.reason) for a in found.left_alone] == [("peer", True)]
     assert len(found.connections) == 1
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, Refused), (404, NotFound), (400, NotFound), (500, ArmRejected)])
+async def test_what_cannot_be_read_is_told_with_azures_words(world: World, status: int, error: type[Exception]) -> None:
     with pytest.raises(NotFound):
         await imported(world, gateway=GATEWAY.id() + "x")
+    world.arm.fail_next("get", ArmRejected("no role there", status, "Code"))
+    with pytest.raises(error, match="no role there"):
+        await imported(world)
 
 
-async def test_what_is_gone_is_in_nobodys_way(world: World) -> None:
+async def test_a_gateway_that_may_not_be_written_is_in_nobodys_way(world: World) -> None:
+    world.arm.edit(GATEWAY, lambda b: b["properties"]["vpnClientConfiguration"].update({"radiusServers": [{"id": 1}]}))
     await adopt(world)
     await world.run(400)
-    world.arm.remove(LINK)
-    found = await world.app.adoption.read(parse.import_request(REQUEST))
-    gateway = copy.deepcopy(found.gateway.draft.document)
-    gateway["spec"]["sku"] = "VpnGw2"
-    gateway["spec"]["generation"] = "Generation1"
-    await world.app.specs.put_gateway(HUB, parse.gateway(gateway))
+    world.arm.edit(GATEWAY, lambda b: b["properties"]["bgpSettings"].update({"asn": 65011}))
+    _, connection = await imported(world)
+    connection["spec"]["dpdTimeoutSeconds"] = 60
+    await world.app.specs.put_connection(HOME, parse.connection(connection))
     await world.run(400)
-    assert (world.arm.resource(GATEWAY) or {})["properties"]["sku"]["name"] == "VpnGw2"
+    assert (world.arm.resource(LINK) or {})["properties"]["dpdTimeoutSeconds"] == 60
+    [sync] = [c for c in (await world.app.specs.get_gateway(HUB)).conditions if c.type == "InSync"]
+    assert sync.reason == "Blocked" and "RADIUS" in sync.message
+
+
+async def test_the_pin_of_an_adoption_ends_and_a_later_address_by_hand_is_drift(world: World) -> None:
+    await adopt(world)
+    await world.run(limits.PIN_UNHEARD_S + 600)
+    named = (world.arm.resource(LOCAL) or {})["properties"]
+    assert named["fqdn"] == "home.homelink.test" and "gatewayIpAddress" not in named
+    assert named["localNetworkAddressSpace"] == existing.bodies()[LOCAL]["properties"]["localNetworkAddressSpace"]
+
+    def by_hand(body: dict[str, Any]) -> None:
+        del body["properties"]["fqdn"]
+        body["properties"]["gatewayIpAddress"] = "198.51.100.99"
+
+    world.arm.edit(LOCAL, by_hand)
+    await world.run(400)
+    assert (world.arm.resource(LOCAL) or {})["properties"].get("fqdn") == "home.homelink.test"
+    assert (await load(world.store, HUB)).links[HOME].pin is None
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -291,3 +345,14 @@ async def test_a_step_may_die_anywhere_and_still_nothing_but_tags_is_changed(aft
         secret = await world.vault.get(link.psk_name or "")
         assert secret is not None and (secret.value, secret.version) == (KEY, link.azure_psk_version), at
         assert link.pin is not None, at
+
+
+async def test_what_lies_elsewhere_is_told_and_not_read(world: World) -> None:
+    def moved(body: dict[str, Any]) -> None:
+        peer = body["properties"]["localNetworkGateway2"]
+        peer["id"] = peer["id"].replace(existing.GROUP, "rg-other")
+
+    world.arm.edit(LINK, moved)
+    found = await world.app.adoption.read(parse.import_request(REQUEST))
+    assert "import-elsewhere" in {p.rule for p in found.connections[0].draft.problems}
+    assert not [r.target for r in world.arm.requests if "rg-other" in r.target]

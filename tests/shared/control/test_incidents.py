@@ -9,8 +9,9 @@ import pytest
 from shared.control import incidents
 from shared.control.events import Asked, Reason, page
 from shared.control.unit import IncidentRow
+from shared.domain import parse
 
-from .world import NAME, SECOND, World
+from .world import CONNECTION, NAME, SECOND, World
 
 
 @pytest.fixture
@@ -145,3 +146,38 @@ async def test_naming_the_cause_asks_azure_nothing(monkeypatch: pytest.MonkeyPat
         asked.append([(r.verb, r.target) for r in world.arm.requests])
         assert (await incident(world)).finding == ("psk-mismatch" if looks else "tunnel-down")
     assert asked[0] == asked[1]
+
+
+async def exhausted(world: World) -> list[str]:
+    told = (await page(world.store, "hub", "home", Asked())).items
+    return [e.message for e in told if e.reason == Reason.REPAIRS_EXHAUSTED]
+
+
+async def test_a_person_is_called_once_and_not_at_once(world: World) -> None:
+    refuse(world, "AUTHENTICATION_FAILED")
+    await world.run(400)
+    assert await exhausted(world) == []
+    await world.run(900)
+    [message] = await exhausted(world)
+    assert "AUTHENTICATION_FAILED" in message and (await incident(world)).exhausted in message
+
+
+async def test_who_wants_no_repairs_is_not_told_that_they_are_exhausted(world: World) -> None:
+    spec = {**CONNECTION["spec"], "repair": {"policy": "observe"}}  # type: ignore[dict-item]
+    await world.app.specs.put_connection("home", parse.connection({**CONNECTION, "spec": spec}))
+    refuse(world, "AUTHENTICATION_FAILED")
+    await world.run(1300)
+    assert (await incident(world)).closed is None and await exhausted(world) == []
+
+
+async def test_an_old_key_is_told_until_there_is_another(world: World) -> None:
+    async def recommended() -> str:
+        return (await world.conditions())["Recommended"][1]
+
+    assert await recommended() == "AsRecommended"
+    world.clock.advance(366 * 86400)
+    await world.run(60)
+    assert await recommended() == "KeyOld"
+    await world.app.specs.set_psk("home", "another.key.0123456789")
+    await world.run(60)
+    assert await recommended() == "AsRecommended"

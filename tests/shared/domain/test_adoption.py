@@ -232,6 +232,29 @@ def test_a_gateway_with_radius_is_not_written() -> None:
     assert change.action is Action.BLOCKED and "RADIUS" in change.reason
 
 
+def test_link_local_addresses_of_others_stay_on_the_gateway() -> None:
+    world = ours()
+    body, link, local = world[GATEWAY] or {}, world[LINK] or {}, world[LOCAL] or {}
+    configuration = f"{GATEWAY.id()}/ipConfigurations/vnetGatewayConfig0"
+    addresses = ["169.254.21.1", "169.254.21.9"]
+    entry = {"ipconfigurationId": configuration, "customBgpIpAddresses": addresses}
+    body["properties"]["bgpSettings"]["bgpPeeringAddresses"] = [entry]
+    chosen = {"ipConfigurationId": configuration, "customBgpIpAddress": "169.254.21.1"}
+    link["properties"]["gatewayCustomBgpIpAddresses"] = [chosen]
+    local["properties"] |= {"bgpSettings": {"asn": 65020, "bgpPeeringAddress": "169.254.21.2"}}
+    del local["properties"]["gatewayIpAddress"]
+    local["properties"]["fqdn"] = "home.homelink.test"
+    gateway, home = imported(world)
+    documents = parse.gateway(gateway).spec, parse.connection(home).spec
+    assert documents[1].transit.remote == "169.254.21.1"
+    assert {c.action for c in adopting(world, *documents).changes} == {Action.ADOPT}
+    body["tags"] = render.tags("ctl", "gateway/hub")
+    moved = parse.connection(changed(home, "spec.transit.remote", "169.254.21.5")).spec
+    [change] = [c for c in adopting(world, documents[0], moved).changes if c.ref == GATEWAY]
+    [settings] = change.body["properties"]["bgpSettings"]["bgpPeeringAddresses"]
+    assert set(settings["customBgpIpAddresses"]) >= {*addresses, "169.254.21.5"}
+
+
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recordings are not here")
 def test_a_recorded_gateway_is_read() -> None:
     """Made by Azure's own SDK for Java in 2019: a Basic address, no BGP, no policy, an address for the home."""
