@@ -41,7 +41,7 @@ mutants: N ?= 100
 mutants: setup ## N=100 SEED=0 JOBS=2: which seeds catch each of the deliberate defects
 	@$(PYTHON) -m lab.model mutants --seed $(SEED) --count $(N) --processes $(JOBS)
 
-bench: setup ## PART=repair: a thousand changed addresses under Azure alone, a script, and Homelink (build/bench/)
+bench: setup ## PART=repair: a thousand changed addresses under Azure alone, a script, and Homelink; PART=outage: planned changes
 	@$(PYTHON) -m lab.bench $(or $(PART),repair)
 
 clients: setup ## install az CLI and Ansible under build/, for the tests that drive the simulated Azure with them (2.7 GB)

@@ -36,7 +36,7 @@ NETWORK = ref(ArmKind.VIRTUAL_NETWORK, "Office_Net")
 ADDRESS = ref(ArmKind.PUBLIC_IP, "officeIp")
 GATEWAY = ref(ArmKind.GATEWAY, "VPN.Office")
 LOCAL = ref(ArmKind.LOCAL_GATEWAY, "toHome")
-LINK = ref(ArmKind.CONNECTION, "Office-Home")
+LINK = ref(ArmKind.CONNECTION, "Office_Home")
 REFS = (NETWORK, ADDRESS, GATEWAY, LOCAL, LINK)
 REQUEST = {"gateway": GATEWAY.id(), "tenantId": TENANT, "agent": "home-fw"}
 

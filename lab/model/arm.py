@@ -24,9 +24,9 @@ from lab.azure.router import Answer, Call, Router
 from lab.azure.statelog import StateLog
 from lab.azure.store import Store
 from lab.dataplane import DataPlane
-from shared.azure.arm import without_secrets
+from shared.azure.arm import TAGGED_S, without_secrets
 from shared.azure.arm_errors import failure, gone
-from shared.azure.arm_operations import asked, operation_of, started
+from shared.azure.arm_operations import POLL_S, asked, operation_of, started
 from shared.errors import PermanentError
 from shared.seams import ArmKind, ArmRef, Asked, BgpQuestion, Json, Operation, Started
 
@@ -141,7 +141,8 @@ class ModelArm:
         return await put(str(response.json()["value"]))
 
     async def tag(self, ref: ArmRef, tags: Mapping[str, str]) -> Started:
-        return await self._write("PATCH", ref, "", {"tags": dict(tags)}, (200,))
+        await self._write("PATCH", ref, "", {"tags": dict(tags)}, (200,))
+        return Started(None, POLL_S if ref.kind in (ArmKind.GATEWAY, ArmKind.CONNECTION) else TAGGED_S)
 
     async def reset_connection(self, ref: ArmRef) -> Started:
         return await self._write("POST", ref, "/resetconnection", {}, (202,))

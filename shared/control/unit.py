@@ -147,8 +147,8 @@ class CommandRow(Model):
 
 
 class LinkRow(Model):
-    """`psk_version`: the vault's current, first seen `psk_since`; `azure_psk_version`: the one that Azure was last given.
-    `psk_taken`: the one that came from Azure at adoption, `psk_unusual` if it would be refused in a new Connection.
+    """`psk_version`: the vault's current, first seen `psk_since`; `azure_psk_version`: the one that Azure was last
+    given; `psk_taken`: the one that came from Azure at adoption, `psk_unusual` if a new Connection would be refused it.
     `azure_status`: the connectionStatus that ARM last told.
     `applied`: the desired tunnel that the agent was last sent, which names its key by version only.
     `generation`: the least that a command may have for the agent not to take it for an old one.

@@ -138,8 +138,8 @@ async def test_from_import_to_release_nothing_is_changed_that_was_not_asked_for(
     await specs.put_connection(HOME, parse.connection(changed))
     await office.steps(4)
     after = await office.azure()
-    assert after["Office-Home"]["properties"].pop("dpdTimeoutSeconds") == 60
-    assert before["Office-Home"]["properties"].pop("dpdTimeoutSeconds") == 0
+    assert after["Office_Home"]["properties"].pop("dpdTimeoutSeconds") == 60
+    assert before["Office_Home"]["properties"].pop("dpdTimeoutSeconds") == 0
     assert without_tags(after) == without_tags(before)
 
     await specs.delete_connection(HOME, release=True)
@@ -148,5 +148,5 @@ async def test_from_import_to_release_nothing_is_changed_that_was_not_asked_for(
     await office.steps(6)
     assert await specs.list_gateways() == []
     after = await office.azure()
-    after["Office-Home"]["properties"].pop("dpdTimeoutSeconds")
+    after["Office_Home"]["properties"].pop("dpdTimeoutSeconds")
     assert after == before, "the tags are as they were, too"

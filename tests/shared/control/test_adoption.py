@@ -24,8 +24,8 @@ from .world import World
 HUB, HOME = "vpn-office", "office-home"
 
 
-def office() -> World:
-    made = World()
+def office(kind: type[World] = World) -> World:
+    made = kind()
     for ref, body in existing.bodies().items():
         made.arm.seed(ref, body)
     return made
@@ -323,6 +323,35 @@ async def test_the_pin_of_an_adoption_ends_and_a_later_address_by_hand_is_drift(
     await world.run(400)
     assert (world.arm.resource(LOCAL) or {})["properties"].get("fqdn") == "home.homelink.test"
     assert (await load(world.store, HUB)).links[HOME].pin is None
+
+
+class Joined(World):
+    """The agent's tunnel is one of the adopted gateway."""
+
+    def azure_accepts(self) -> str | None:
+        named = (self.arm.resource(LOCAL) or {})["properties"]
+        return named.get("gatewayIpAddress") or self.resolver.last.agreed()
+
+    def azure_sees(self, status: str) -> None:
+        self.arm.set_connection_status(LINK, status)
+
+
+async def test_the_home_joins_and_azure_follows_its_name_from_then_on() -> None:
+    world = office(Joined)
+    await adopt(world)
+    await world.run(200)
+    await world.agent.enrol()
+
+    async def ready() -> bool:
+        told = (await world.app.specs.get_connection(HOME)).conditions
+        return any(c.type == "Ready" and c.status == "True" for c in told)
+
+    assert await world.until(ready) < 300
+    assert world.agent.tunnel is not None
+    await world.run(limits.UNPIN_AFTER.default + 200)
+    assert (world.arm.resource(LOCAL) or {})["properties"].get("fqdn") == "home.homelink.test"
+    assert await ready() and world.arm.shared_key(LINK) == KEY and world.arm.resets == {}
+    assert [(r.verb, r.target) for r in world.arm.writes() if r.verb != "tag"] == [("put", LOCAL.id())]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
