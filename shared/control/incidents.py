@@ -40,9 +40,7 @@ def tell(half: HomeHalf, situation: repair.Situation, decision: Decision) -> Non
     if decision is not repair.STEADY and (not incident.timeline or incident.timeline[-1].what != what):
         entry = IncidentEntry(at=half.now, what=what)
         incident = incident.model_copy(update={"timeline": (*incident.timeline, entry)[-200:]})
-    old = (
-        half.now - incident.opened >= GIVEN_UP
-    )  # sooner, a change may yet be on its way
+    old = half.now - incident.opened >= GIVEN_UP  # sooner, a change may yet be on its way
     if isinstance(decision, GiveUp) and old and not situation.idle(half.now) and incident.exhausted is None:
         incident = incident.model_copy(update={"exhausted": decision.reason})
     if incident.verified is None and link.healthy_since is not None and not moved:
