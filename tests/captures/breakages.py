@@ -1,9 +1,8 @@
 """Breakages of a real tunnel, and what is collected of each: evidence as charon, FRR, DNS and the driver give it.
 
-`collect` breaks one thing in the lab, lets the daemons find out, and returns the contents of a capture's folder. Only
-the ARM bodies are not read from a server: they are rendered from what the gateway's charon and bgpd were really
-configured with, and their connectionStatus is what that charon says. No key is in any of it: charon's log has none at
-the levels that the lab sets, and ARM bodies never had one.
+`collect` breaks one thing in the lab, lets the daemons find out, and returns the contents of a capture's folder. The
+gateway is what resources in the simulated ARM make it (azure.py). No key is in any of it: charon's log has none at the
+levels that the lab sets, and ARM's bodies are scrubbed as the product scrubs them.
 """
 
 from __future__ import annotations
@@ -20,26 +19,33 @@ import vici
 
 from agent.firewall.contract import Revert
 from agent.firewall.linux.run import run
-from lab.azure.gateway import shown_peer, shown_route
-from lab.dataplane import ConnectionView, GatewayView
-from lab.net.run import LabNetError
+from lab.net.run import nft
 from lab.net.topology import RESOLVER
 from shared.dns.resolver import DnsResolver
 from shared.domain.arm import ArmKind
-from shared.domain.bgp import BgpQuestion
 from shared.wire.decode import to_plain
-from tests.agent.firewall.linux.world import HOME, VNET, Lab, LinuxBench, in_home, wait_for
+from tests.agent.firewall.linux.world import HOME, Lab, LinuxBench, in_home, wait_for
+from tests.captures.azure import NAME, LabAzure
 from tests.captures.replay import ASN
 from tests.shared.domain import situations as at
 
 POLICY: dict[str, Any] = at.SPEC.ipsec.to_arm()
 PEER = "10.0.1.30"
-UNREACHABLE = ("blackhole", "203.0.113.10/32")
+KEY = "TheKeyOfBothEnds0123456789"
+CUT = """table ip cut {
+  chain between {
+    type filter hook forward priority 0
+    ip saddr 203.0.113.10 drop
+    ip daddr 203.0.113.10 drop
+  }
+}
+"""
+"""In the home's router: nothing goes between the home and the gateway, and neither is told."""
 
 
 @dataclass(frozen=True)
 class Azure:
-    """What the gateway's end is really configured with; `psk` None: with the home's."""
+    """What the resources in Azure say; `psk` None: the home's."""
 
     psk: str | None = None
     policy: dict[str, Any] = field(default_factory=dict)
@@ -50,8 +56,8 @@ class Azure:
 
 @dataclass(frozen=True)
 class Breakage:
-    """`azure` None: there is no connection at all. `home`: changes of the tunnel that the firewall is given. `then`
-    breaks what was up; `seen` says when the daemons have found out. `name`: the name that is looked up."""
+    """`azure` None: the gateway does not answer at all. `home`: changes of the tunnel that the firewall is given.
+    `then` breaks what was up; `seen` says when the daemons have found out. `name`: the name that is looked up."""
 
     expected: tuple[str, ...]
     azure: Azure | None = field(default_factory=Azure)
@@ -75,14 +81,6 @@ def _bgp_said(words: str) -> Callable[[Lab, LinuxBench], object]:
     return lambda lab, bench: words in str(_health(bench).bgp.last_error)
 
 
-def _connected(lab: Lab) -> bool:
-    """False, too, where the gateway has no such connection any more."""
-    try:
-        return lab.do(lab.plane.tunnel(HOME)).connected
-    except LabNetError:
-        return False
-
-
 def _without_clamp(lab: Lab, bench: LinuxBench) -> None:
     wait_for(lambda: _proven(lab, bench), 40)
     assert in_home(("nft", "delete", "table", "inet", "homelink")).code == 0
@@ -99,14 +97,21 @@ def _other_timers(lab: Lab, bench: LinuxBench) -> None:
 
 
 def _gone_without_a_word(lab: Lab, bench: LinuxBench) -> None:
-    """Nothing of Azure's reaches the home any more, as in an unplanned failover: charon at home keeps its SA."""
+    """As in an unplanned failover: Azure's end notices first, and charon at home keeps its SA."""
     wait_for(lambda: _proven(lab, bench), 40)
-    assert in_home(("ip", "route", "add", *UNREACHABLE)).code == 0
-    lab.no_azure()
+    _cut(lab)
 
 
-def _reachable_again() -> None:
-    in_home(("ip", "route", "del", *UNREACHABLE))
+def _cut(lab: Lab) -> None:
+    lab.do(nft(lab.net.homes[HOME].home.nat_ns, CUT))
+
+
+def _lost(lab: Lab, bench: LinuxBench) -> bool:
+    return not lab.do(lab.plane.tunnel(HOME)).connected and _health(bench).child.installed
+
+
+def _mend(lab: Lab) -> None:
+    lab.do(nft(lab.net.homes[HOME].home.nat_ns, "table ip cut\ndelete table ip cut"))
 
 
 def _nothing_sent(lab: Lab, bench: LinuxBench) -> None:
@@ -129,7 +134,7 @@ def _outgoing(route_map: str) -> tuple[str, ...]:
 
 def _learned(lab: Lab) -> set[str]:
     """What the gateway has from the home."""
-    return {r.network for r in lab.do(lab.plane.learned_routes("gw")) if r.source_peer == "192.168.1.1"}
+    return {r.network for r in lab.do(lab.plane.learned_routes(NAME)) if r.source_peer == "192.168.1.1"}
 
 
 BREAKAGES: dict[str, Breakage] = {
@@ -157,7 +162,7 @@ BREAKAGES: dict[str, Breakage] = {
         ("bgp-peer-is-transit", "bgp-peer-address-wrong", "bgp-down"), Azure(home_bgp_address="10.0.1.29"), within_s=5
     ),
     "dead-peer": Breakage(("peer-not-responding", "tunnel-down"), None),
-    "half-open": Breakage(("half-open",), then=_gone_without_a_word),
+    "half-open": Breakage(("half-open",), then=_gone_without_a_word, seen=_lost, within_s=90),
     "clamp-gone": Breakage(("firewall-drift",), then=_without_clamp),
     "neighbour-gone": Breakage(("firewall-drift", "bgp-down"), then=_without_neighbour),
     "other-timers": Breakage(("firewall-drift", "bgp-timers-differ"), then=_other_timers),
@@ -187,17 +192,18 @@ def collect(lab: Lab, bench: LinuxBench, breakage: Breakage) -> dict[str, Any]:
     """File name -> contents (text, or JSON). Leaves the lab as the bench's own `clean` and `no_azure` expect it."""
     wanted = bench.desired()
     given = bench.desired(**breakage.home)
-    if breakage.azure is not None:
-        _order(lab, breakage.azure, bench.psk(wanted))
+    azure, end = LabAzure(lab), breakage.azure or Azure()
+    _order(azure, end)
+    if breakage.azure is None:
+        _cut(lab)
     logs = {p: p.stat().st_size for p in sorted(lab.net.directory.rglob("charon.log"))}
-    bench.firewall.apply(given, 1, bench.psk(given), Revert(600.0, ()))
+    bench.firewall.apply(given, 1, KEY, Revert(600.0, ()))
     breakage.then(lab, bench)
     wait_for(lambda: breakage.seen(lab, bench), breakage.within_s)
     if _health(bench).child.installed:
         bench.firewall.confirm()
     health = bench.firewall.health()
     view = lab.do(DnsResolver([RESOLVER]).look(breakage.name))
-    connected = _connected(lab)
     files = {
         "expected.json": {"findings": list(breakage.expected), "captured": f"{datetime.now(UTC):%Y-%m-%d}"},
         "wanted.json": to_plain(wanted),
@@ -207,60 +213,25 @@ def collect(lab: Lab, bench: LinuxBench, breakage: Breakage) -> dict[str, Any]:
         "vtysh.json": _vtysh(bench),
         "health.json": to_plain(health),
         "diagnose.json": bench.firewall.diagnose(HOME),
-        "arm.json": _arm(breakage.azure or Azure(), connected),
-        "azure-bgp.json": _azure_bgp(lab, breakage.azure or Azure()),
+        "arm.json": azure.bodies(),
+        "azure-bgp.json": azure.bgp(end.home_bgp_address),
         "dns.json": to_plain(view),
     }
-    _reachable_again()
-    for key in (bench.psk(wanted), bench.psk(given), (breakage.azure or Azure()).psk):
+    _mend(lab)
+    azure.close()
+    for key in (KEY, end.psk):
         assert key is None or key not in json.dumps(files), "a key is in the evidence"
     return files
 
 
-def _order(lab: Lab, azure: Azure, psk: str) -> None:
-    lab.do(lab.plane.set_gateway(GatewayView("gw", azure.asn, "203.0.113.10", PEER, (VNET,))))
-    connection = ConnectionView(
-        name=HOME,
-        gateway="gw",
-        peer_address="198.51.100.23",
-        psk=azure.psk or psk,
-        mode="ResponderOnly",
-        enable_bgp=True,
-        peer_asn=azure.home_asn,
-        peer_bgp_address=azure.home_bgp_address,
-        static_prefixes=(),
-        policy={**POLICY, **azure.policy},
-        dpd_timeout_s=45,
-    )
-    lab.do(lab.plane.set_connection(connection))
-
-
-def _arm(azure: Azure, connected: bool) -> dict[str, Any]:
-    bodies = at.arm(
-        {
-            ArmKind.GATEWAY: {"bgpSettings": {"asn": azure.asn, "bgpPeeringAddress": PEER}},
-            ArmKind.LOCAL_GATEWAY: {
-                "bgpSettings": {"asn": azure.home_asn, "bgpPeeringAddress": azure.home_bgp_address, "peerWeight": 0}
-            },
-            ArmKind.CONNECTION: {
-                "ipsecPolicies": [{**POLICY, **azure.policy}],
-                "connectionStatus": "Connected" if connected else "NotConnected",
-            },
-        }
-    )
-    return {kind.value: body for kind, body in bodies.items()}
-
-
-def _azure_bgp(lab: Lab, azure: Azure) -> dict[str, Any]:
-    """The gateway's bgpd, as the simulated ARM shows it."""
-    peers = lab.do(lab.plane.bgp_peers("gw"))
-    learned = lab.do(lab.plane.learned_routes("gw"))
-    advertised = lab.do(lab.plane.advertised_routes("gw", azure.home_bgp_address))
-    return {
-        BgpQuestion.PEERS.value: {"value": [shown_peer(p, PEER) for p in peers]},
-        BgpQuestion.LEARNED.value: {"value": [shown_route(r, PEER) for r in learned]},
-        BgpQuestion.ADVERTISED.value: {"value": [shown_route(r, PEER) for r in advertised]},
+def _order(azure: LabAzure, wanted: Azure) -> None:
+    local = {"bgpSettings": {"asn": wanted.home_asn, "bgpPeeringAddress": wanted.home_bgp_address, "peerWeight": 0}}
+    changes: dict[ArmKind, dict[str, Any]] = {
+        ArmKind.GATEWAY: {"bgpSettings": {"asn": wanted.asn}},
+        ArmKind.LOCAL_GATEWAY: local,
+        ArmKind.CONNECTION: {"ipsecPolicies": [{**POLICY, **wanted.policy}]},
     }
+    azure.order(ASN, wanted.psk or KEY, changes)
 
 
 def _tail(before: dict[Path, int], at_home: bool) -> str:

@@ -81,12 +81,8 @@ def situation(files: dict[str, Any]) -> Witnesses:
     return replace(at.FINE, link=link, ends=ends, report=firewall, azure_status=status, known_address=at.HOME)
 
 
-def _azure_bgp(files: dict[str, Any]) -> AzureBgp | None:
-    """None in a capture from before the gateway was asked: it proves nothing then."""
-    bodies = files.get("azure-bgp.json")
-    if bodies is None:
-        return None
+def _azure_bgp(files: dict[str, Any]) -> AzureBgp:
     told = at.AZURE_BGP.model_copy(update={"peers": None, "learned": None, "advertised": None})
     for question in BgpQuestion:
-        told = answered(told, question, read(question, bodies[question.value]), at.NOW)
+        told = answered(told, question, read(question, files["azure-bgp.json"][question.value]), at.NOW)
     return told
