@@ -80,10 +80,17 @@ class _Response:
 
 
 class ModelArm:
-    """`wrote` is told of every write before it is sent: (verb, ref, the resource as it was)."""
+    """`wrote` is told of every write before it is sent: (verb, ref, the resource as it was); `refused` of those that
+    ARM did not take: (verb, ref)."""
 
-    def __init__(self, azure: Azure, principal: str, wrote: Callable[[str, ArmRef, Json | None], None]) -> None:
-        self._azure, self._principal, self._wrote = azure, principal, wrote
+    def __init__(
+        self,
+        azure: Azure,
+        principal: str,
+        wrote: Callable[[str, ArmRef, Json | None], None],
+        refused: Callable[[str, ArmRef], None] = lambda verb, ref: None,
+    ) -> None:
+        self._azure, self._principal, self._wrote, self._refused = azure, principal, wrote, refused
 
     async def ensure_resource_group(self, subscription: str, name: str, location: str) -> None:
         path = f"/subscriptions/{subscription}/resourcegroups/{name}"
@@ -170,6 +177,8 @@ class ModelArm:
         self._tell(f"{verb} {action}".strip(), ref)
         response = await self._send(verb, ref.id() + action, body)
         if response.status_code not in good:
+            if response.status_code < 500:
+                self._refused(f"{verb} {action}".strip(), ref)
             raise failure(ref.name, response)
         return started(response)
 

@@ -39,7 +39,7 @@ class Control:
         self.queue = ModelQueue(clock, f"{name}.queue.invalid")
         self._resolver, self._clock = resolver, clock
         self._random = SeededRandom(chance.getrandbits(32))
-        self.arm = ModelArm(azure, name, partial(watch.arm_write, name))
+        self.arm = ModelArm(azure, name, partial(watch.arm_write, name), watch.arm_refused)
         self.host = Host(Hosted(self.queue, self._process, self._services, self._notice, watch.broken))
         watch.control(self)
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Deed = Callable[..., Awaitable[None]]
 DEEDS: dict[str, Deed] = {}
+TRIES = 40
+"""Of a person who wants something done, five seconds apart."""
 GARBAGE = ("", "{}", "not JSON", '{"unit": 5}', '{"unit":"hub","due":"yesterday"}', "\ud7ff" * 3, "[" * 200)
 
 
@@ -309,6 +311,44 @@ async def connect_again(world: World, home: str) -> None:
         status, answer = await world.control.call("PUT", f"connections/{home}", place.document)
         place.wanted, place.uncertain = status in (200, 201), status >= 500
         place.connection_id = answer["metadata"]["id"] if place.wanted else place.connection_id
+
+
+@deed
+async def release(world: World, home: str) -> None:
+    """The user lets a Connection go; Azure keeps its resources."""
+    place = world.places[home]
+    for _ in range(TRIES):
+        with suppress(Gone):
+            status, preview = await world.control.call("POST", f"connections/{home}/plan?delete=true&release=true")
+            if status == 404:
+                place.wanted = False
+                return
+            if status == 200:
+                await world.control.call("DELETE", f"connections/{home}?release=true&plan={preview['hash']}")
+        await asyncio.sleep(5.0)
+
+
+@deed
+async def adopt(world: World, home: str) -> None:
+    """And takes it over again, as something that was made by hand."""
+    place = world.places[home]
+    place.document["spec"]["adopt"] = {"localNetworkGateway": f"{home}-lng", "connection": home}
+    world.watch.consented |= {f"{home}-lng", home}
+    for _ in range(TRIES):
+        with suppress(Gone):
+            status, preview = await world.control.call("POST", f"connections/{home}/plan", place.document)
+            if status == 200:
+                asked = f"connections/{home}?plan={preview['hash']}"
+                status, answer = await world.control.call("PUT", asked, place.document)
+            if status in (200, 201):
+                place.wanted, place.connection_id = True, answer["metadata"]["id"]
+                return
+        await asyncio.sleep(5.0)
+
+
+@deed
+async def diagnose(world: World, home: str) -> None:
+    await world.ask("POST", f"connections/{home}/diagnose")
 
 
 @deed

@@ -48,6 +48,18 @@ SCENARIOS: dict[str, History] = {
         (1.0, "change_spec", {"home": HOME, "number": 3}),
         (720.0, "rest", {}),
     ),
+    "diagnose": _scenario(
+        (1.0, "diagnose", {"home": HOME}),
+        (8.0, "diagnose", {"home": HOME}),
+        (16.0, "diagnose", {"home": HOME}),
+        (24.0, "diagnose", {"home": HOME}),
+        (40.0, "rest", {}),
+    ),
+    "adopt": _scenario(
+        (1.0, "release", {"home": HOME}),
+        (100.0, "adopt", {"home": HOME}),
+        (240.0, "rest", {}),
+    ),
     "gateway": _scenario(
         (1.0, "delete_connection", {"home": HOME}),
         (100.0, "delete_gateway", {}),

@@ -32,7 +32,8 @@ MAX_RESETS = {"POST /resetconnection": limits.CONNECTION_RESETS_A_DAY, "POST /re
 
 
 class Watch:
-    """`garbage` is what the history put where it does not belong; `resets` are (verb, name) in order."""
+    """`garbage` is what the history put where it does not belong; `resets` are (verb, name) in order; `consented` are
+    names of resources that may be adopted."""
 
     def __init__(self) -> None:
         self.events: list[tuple[float, str, str]] = []
@@ -41,6 +42,7 @@ class Watch:
         self.resets: list[tuple[str, str]] = []
         self.initiates: dict[str, int] = {}
         self.secrets: set[str] = set()
+        self.consented: set[str] = set()
         self.planned_until = float("-inf")
         self.fabric: Fabric | None = None
         self._clock = LoopClock()
@@ -88,12 +90,18 @@ class Watch:
 
     def arm_write(self, controller: str, verb: str, ref: ArmRef, was: Json | None) -> None:
         self.tell(controller, f"arm {verb} {ref.kind.value}/{ref.name}")
-        if was is not None and was["tags"].get(TAG_CONTROLLER) != controller:
+        adopted = verb == "PATCH" and ref.name in self.consented and was is not None and not was["tags"]
+        if was is not None and was["tags"].get(TAG_CONTROLLER) != controller and not adopted:
             self.violate(
                 6, f"{controller}: {verb} {ref.kind.value}/{ref.name}, which belongs to {was['tags'] or 'nobody'}"
             )
         if verb.startswith("POST"):
             self._reset(verb, ref)
+
+    def arm_refused(self, verb: str, ref: ArmRef) -> None:
+        """It was no reset. (After a 5xx nobody knows.)"""
+        if (verb, ref.name) in self.resets:
+            self.resets.remove((verb, ref.name))
 
     def _reset(self, verb: str, ref: ArmRef) -> None:
         assert self.fabric is not None

@@ -59,7 +59,8 @@ class Heard:
 @dataclass(frozen=True)
 class Diagnosis:
     """`asked`: the command that the agent has not answered yet, None when there is nothing to wait for. `azure_asked`:
-    Azure's gateway has not answered everything yet."""
+    Azure's gateway has not answered everything yet. `agent_asked`: there is no point in asking the agent (again): it is
+    not heard, or was asked a moment ago, whatever became of it."""
 
     connection: str
     at: datetime
@@ -68,6 +69,7 @@ class Diagnosis:
     witnesses: tuple[Heard, ...]
     asked: str | None = None
     azure_asked: bool = False
+    agent_asked: bool = False
 
     @property
     def pending(self) -> bool:
@@ -105,7 +107,7 @@ class Diagnose:
         unit = await self._specs.unit_of(name)
         azure = await self._azure(unit, name)
         found = await self._diagnosis(unit, name, azure, await self._gateway(unit, name, azure))
-        if found.asked is not None or self._answered(found):
+        if found.asked is not None or found.agent_asked or self._answered(found):
             return found
         return replace(found, asked=await self._ask_agent(unit, name, actor))
 
@@ -179,6 +181,7 @@ class Diagnose:
             ),
             asked=waiting[-1].key.removeprefix(COMMAND) if waiting else None,
             azure_asked=bgp.pending,
+            agent_asked=not agent.fresh or any(r.data["kind"] == Kind.DIAGNOSE and _young(r, now) for r in rows),
         )
 
     async def _recent(self, agent_id: str | None, name: str, now: datetime) -> list[StoredRow]:
@@ -210,6 +213,10 @@ def _commands(rows: list[StoredRow], now: datetime) -> tuple[CommandSeen, ...]:
         )
         for r in rows
     )
+
+
+def _young(row: StoredRow, now: datetime) -> bool:
+    return now - datetime.fromisoformat(row.data["issued"]) <= timedelta(seconds=limits.DIAGNOSE_FRESH_S)
 
 
 def _over(row: StoredRow, now: datetime) -> bool:

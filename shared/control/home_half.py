@@ -45,6 +45,7 @@ class HomeHalf:
     agent: AgentSeen
     dns: DnsView
     settled: bool = False
+    blocked: str = ""
     desired: DesiredTunnel | None = None
     trouble: str = ""
     wake_s: float | None = None
@@ -106,6 +107,8 @@ class HomeHalf:
         probed = conditions.probe_ok(self.desired, self.health)
         reported = self.agent.source if self.agent.fresh else None
         self._note_proof(lacks, probed, reported)
+        calm = reported is None or (self.link.incident is None and not lacks)
+        self.update(down_since=None if calm else self.link.down_since or self.now)
         situation = self._situation(lacks, probed, reported)
         decision = repair.decide(situation, self.now)
         incidents.tell(self, situation, decision)
@@ -241,12 +244,16 @@ class HomeHalf:
             last_initiate=link.last_initiate,
             taken=frozenset(a for a in taken if a),
             open_since=incident.opened if incident else None,
+            down_since=link.down_since,
+            blocked=self.blocked,
             incident=incident.id if incident else "",
             azure_status=link.azure_status,
             mismatch=repair.mismatch(self.desired, self.health) if self.desired and self.health else "",
             dead=repair.is_dead(self.health, link.azure_status),
             attempts=tuple(Attempt(a.rung, a.at, a.incident) for a in self._tried()),
-            working=tuple(n for n, x in sorted(others.items()) if x.healthy_since is not None),
+            working=tuple(
+                n for n, x in sorted(others.items()) if x.healthy_since or x.azure_status == repair.CONNECTED
+            ),
             reconnect=reconnect.usual(link.moves, self.now),
         )
 
@@ -256,13 +263,15 @@ class HomeHalf:
     def _note_proof(self, lacks: tuple[str, ...], probed: bool, reported: str | None) -> None:
         """What this report proves: that the tunnel works (since when), from which address, and what resolvers agree on.
 
-        A dead SA and its BGP session look alive for minutes, so after a pin only a probe or an SA made since counts.
+        A dead SA and its BGP session look alive for minutes, so after a pin only a probe or an SA made since counts; at
+        an address that was not pinned, an SA made since the Incident was opened.
         """
         link, heard = self.link, self.agent.heard
         since = max((t for t in (link.last_initiate, link.pin.since if link.pin else None) if t), default=None)
         recent = heard is not None and (since is None or heard > since)
         installed_s = self.health.child.installed_s if self.health else None
-        young = bool(since and heard and installed_s is not None and heard - timedelta(seconds=installed_s) >= since)
+        born = since or (self._outage_began() if link.incident else None)
+        young = bool(born and heard and installed_s is not None and heard - timedelta(seconds=installed_s) >= born)
         accepted = link.pin.address if link.pin else link.known_address
         proven = not lacks and recent and (probed or young or (link.pin is None and reported == (accepted or reported)))
         moved = proven and link.known_address not in (None, reported)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .home_half import HomeHalf
 
 GIVEN_UP = timedelta(seconds=limits.RESET_CONNECTION_AFTER_S)
+STANDS = timedelta(seconds=limits.EXHAUSTED_S)
+"""Sooner, a change may yet be on its way, or a session has not said everything."""
 
 
 def tell(half: HomeHalf, situation: repair.Situation, decision: Decision) -> None:
@@ -40,12 +42,15 @@ def tell(half: HomeHalf, situation: repair.Situation, decision: Decision) -> Non
     if decision is not repair.STEADY and (not incident.timeline or incident.timeline[-1].what != what):
         entry = IncidentEntry(at=half.now, what=what)
         incident = incident.model_copy(update={"timeline": (*incident.timeline, entry)[-200:]})
-    old = half.now - incident.opened >= GIVEN_UP  # sooner, a change may yet be on its way
-    if isinstance(decision, GiveUp) and old and not situation.idle(half.now) and incident.exhausted is None:
+    if not isinstance(decision, GiveUp) or situation.idle(half.now):
+        half.update(gave_up=None)
+    elif link.gave_up is None:
+        half.update(gave_up=half.now)
+    elif half.now - max(link.gave_up + STANDS, incident.opened + GIVEN_UP) >= timedelta() and not incident.exhausted:
         incident = incident.model_copy(update={"exhausted": decision.reason})
     if incident.verified is None and link.healthy_since is not None and not moved:
         incident = incident.model_copy(update={"verified": half.now})
-    quiet = decision is repair.STEADY and link.pin is None and half.settled
+    quiet = decision is repair.STEADY and link.pin is None and (half.settled or bool(half.blocked))
     done = incident.verified is not None and quiet and not lacks
     if done:
         incident = incident.model_copy(update={"closed": half.now})
@@ -57,6 +62,8 @@ def tell(half: HomeHalf, situation: repair.Situation, decision: Decision) -> Non
         half.update(recorded=half.now)
     half.unit.incidents[incident.id] = incident
     half.update(incident=None if done else incident.id)
+    if done:
+        half.update(down_since=None)
 
 
 def _cause(half: HomeHalf, known: str) -> str:

@@ -29,6 +29,8 @@ from .services import Services
 from .specs import Specs
 from .unit import Unit, psk_name
 
+NEW = "(new)"
+
 
 @dataclass(frozen=True)
 class HomeChange:
@@ -107,6 +109,8 @@ class Planning:
             return HomeChange(name, "remove" if link.apply_issued and not row.orphan_home else "none")
         if unit.gateway is None or not state.public_ip or not state.bgp_address:
             return HomeChange(name, "unknown")
+        if link.applied is None:  # a new one gets its id when it is stored, and a Plan is to be the same until then
+            row = row.model_copy(update={"id": NEW})
         key = psk_name(row)  # another than the link's where the document names another entry of the vault
         secret = SecretRef(key, (link.psk_version if link.psk_name == key else None) or "(to be made)")
         end = render.AzureEnd(state.public_ip, state.bgp_address)
@@ -117,7 +121,7 @@ class Planning:
         before: dict[str, Any] = link.applied or {}
         found = tuple(plan.differences(desired, before))
         seen = await observe.agent(self._agents, row.spec.agent, self._s.now())
-        health = seen.tunnel(row.id)
+        health = seen.tunnel(unit.connections[name].id)
         drifted = health is not None and bool(link.apply_digest) and health.digest != link.apply_digest
         return HomeChange(name, "apply" if found or drifted else "none", found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared import telemetry
 from shared.domain import conditions, limits, plan, render
@@ -72,7 +72,9 @@ class Step:
         end = self._end()
         for home in homes.values():
             home.render(end)
-            home.settled = observed is not None and self._settled(home, azure.plan(observed), observed)
+            if observed is not None:
+                todo = azure.plan(observed)
+                home.settled, home.blocked = self._settled(home, todo, observed), self._blocked(home, todo)
             home.decide()
         todo = plan.Plan(())
         if observed is not None:
@@ -166,6 +168,9 @@ class Step:
         home = next((h for h in homes.values() if h.reset is not None), None)
         if home is None or home.reset is None or self.unit.state.operation is not None or azure.held():
             return
+        locked = self.unit.state.reset_not_before
+        if locked is not None and self.now < locked:
+            return
         link, resets = self.unit.links[home.name], self.unit.state.gateway_resets
         home.attempted(home.reset)
         await self.save()
@@ -173,7 +178,9 @@ class Step:
             telemetry.record(telemetry.RESETS, 1, home.reset)
         else:
             self.unit.links[home.name] = link
-            self.unit.state = self.unit.state.model_copy(update={"gateway_resets": resets})
+            again = self.now + timedelta(seconds=limits.RESET_LOCKED_S)
+            update = {"gateway_resets": resets, "reset_not_before": again}
+            self.unit.state = self.unit.state.model_copy(update=update)
 
     def _end(self) -> render.AzureEnd | None:
         state = self.unit.state
@@ -227,6 +234,10 @@ class Step:
         link = self.unit.links[home.name]
         keyed = link.psk_version is not None and link.psk_version == link.azure_psk_version
         return keyed and all(r not in changed and plan.is_settled(observed.get(r)) for r in refs)
+
+    def _blocked(self, home: HomeHalf, todo: plan.Plan) -> str:
+        mine = {*self.unit.refs(home.name).values()}
+        return next((c.reason for c in todo.changes if c.action is plan.Action.BLOCKED and c.ref in mine), "")
 
     def _judge(
         self,

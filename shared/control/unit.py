@@ -112,7 +112,8 @@ class CauseRow(Model):
 
 
 class StateRow(Model):
-    """`last_step`: of one that looked at ARM, or tried. `arm_not_before`: ARM asked for quiet until then."""
+    """`last_step`: of one that looked at ARM, or tried. `arm_not_before`: ARM asked for quiet until then.
+    `reset_not_before`: a lock was in the way of a reset, and it is not asked for again sooner."""
 
     last_step: datetime | None = None
     next_wake: datetime | None = None
@@ -121,6 +122,7 @@ class StateRow(Model):
     operation: OperationRow | None = None
     refusal: Refusal | None = None
     gateway_resets: tuple[AttemptRow, ...] = ()
+    reset_not_before: datetime | None = None
     cause: CauseRow | None = None
     public_ip: str | None = None
     bgp_address: str | None = None
@@ -152,12 +154,15 @@ class LinkRow(Model):
     `azure_status`: the connectionStatus that ARM last told.
     `applied`: the desired tunnel that the agent was last sent, which names its key by version only.
     `generation`: the least that a command may have for the agent not to take it for an old one.
+    `down_since`: since when the home is heard and the tunnel is down; `gave_up`: since when nothing more is tried.
     `moves`: when the home's address changed, lately; times only (shared/domain/reconnect.py)."""
 
     generation: int = 0
     psk_name: str | None = None
     psk_version: str | None = None
     psk_since: datetime | None = None
+    down_since: datetime | None = None
+    gave_up: datetime | None = None
     azure_psk_version: str | None = None
     psk_taken: str | None = None
     psk_unusual: bool = False

@@ -90,8 +90,9 @@ Decision = Act | Wait | GiveUp
 
 @dataclass(frozen=True)
 class Down:
-    """A tunnel that is down at an unchanged address. `since`: when its Incident was opened. `attempts`: of this
-    Connection, and the gateway resets of all, of the last day. `working`: other Connections of the gateway that carry
+    """A tunnel that is down at an unchanged address. `since`: when it was noticed, or the home was heard again after a
+    silence. `blocked`: why ARM does not get what the spec says. `attempts`: of this Connection, and the gateway resets
+    of all, of the last day. `working`: other Connections of the gateway that carry
     packets. `dead`: an end says so itself (no SA, no BGP session, or Azure's NotConnected), not the probe alone;
     `connected`: Azure says at this moment that it is not: the tunnel may have come up since the home was heard.
     `reconnect`: the hour at which the provider cuts the line; what begins then is waited out by REDIAL longer."""
@@ -108,6 +109,7 @@ class Down:
     attempts: tuple[Attempt, ...]
     working: tuple[str, ...]
     reconnect: Hour | None = None
+    blocked: str = ""
 
 
 def climb(d: Down, now: datetime) -> Decision:
@@ -119,6 +121,8 @@ def climb(d: Down, now: datetime) -> Decision:
         return GiveUp(f"{d.mismatch}: no reset would help")
     if not d.dead:
         return Wait(limits.SWEEP_S, f"both ends call the tunnel up ({lacks}): it is left alone")
+    if d.blocked:
+        return GiveUp(d.blocked)
     if not d.azure_settled:
         return Wait(limits.WATCH_S, "Azure is at work, or has not what the spec says: that comes first")
     redialling = d.reconnect is not None and d.reconnect.holds(d.since)
@@ -151,7 +155,9 @@ def _until(due: datetime, now: datetime, reason: str) -> Wait:
 
 
 def _counts(attempt: Attempt, d: Down) -> bool:
-    """A reset of the gateway was everybody's, whoever asked for it."""
+    """A reset of the gateway was everybody's, whoever asked for it. A home that was silent since must dial again."""
+    if attempt.rung is Rung.INITIATE and attempt.at < d.since:
+        return False
     return attempt.incident == d.incident or (attempt.rung is Rung.RESET_GATEWAY and attempt.at >= d.since)
 
 

@@ -41,7 +41,9 @@ class Situation:
     whatever they say. `azure_settled`: ARM has what we want and no operation runs. `taken`: addresses of the gateway's
     other Connections. `agrees_since`: since when all resolvers, caches included, answer the pin. `open_since`: when the
     Incident `incident` was opened. `azure_status`: the connectionStatus that ARM last told. `mismatch`: what the ends
-    disagree about. `dead`, `attempts`, `working`, `reconnect`: see ladder.Down.
+    disagree about. `down_since`: since when the home is heard and the tunnel is down, without a break. `blocked`: why
+    ARM will not have what we want before a person did something, mostly empty. `dead`, `attempts`, `working`,
+    `reconnect`: see ladder.Down.
     """
 
     spec: RepairSpec
@@ -64,6 +66,8 @@ class Situation:
     attempts: tuple[Attempt, ...] = ()
     working: tuple[str, ...] = ()
     reconnect: Hour | None = None
+    down_since: datetime | None = None
+    blocked: str = ""
 
     def idle(self, now: datetime) -> bool:
         """The user wants nothing to be repaired (now)."""
@@ -77,6 +81,8 @@ STEADY = Wait(limits.SWEEP_S, "nothing to repair")
 def decide(s: Situation, now: datetime) -> Decision:
     """One decision; called at every step, never remembered: what was done shows in the situation itself."""
     if s.idle(now):
+        if s.lacks and s.pin is not None and s.azure_settled and _misleads(s, s.pin, now):
+            return Act(Rung.UNPIN, "nothing is to be repaired, and the pin keeps Azure from following the name")
         if s.lacks:
             paused = s.spec.policy != "observe"
             return GiveUp(("paused: " if paused else "repair policy is observe: ") + "; ".join(s.lacks))
@@ -88,7 +94,12 @@ def decide(s: Situation, now: datetime) -> Decision:
         return _while_pinned(s, s.pin, now) if s.reported_address else _pinned_unheard(s, s.pin, now)
     if s.known_address is None or not s.lacks:
         return STEADY
-    return _climb(s, s.open_since or now, now)
+    return _climb(s, s.down_since or s.open_since or now, now)
+
+
+def _misleads(s: Situation, pin: Pin, now: datetime) -> bool:
+    """The name leads elsewhere by now, or the pin has not helped for long."""
+    return s.dns.agreed() not in (None, pin.address) or now - pin.since >= timedelta(seconds=limits.PIN_UNHEARD_S)
 
 
 def _climb(s: Situation, since: datetime, now: datetime) -> Decision:
@@ -108,6 +119,7 @@ def _down(s: Situation, since: datetime) -> ladder.Down:
         connected=s.azure_status == CONNECTED,
         heard=s.reported_address is not None,
         azure_settled=s.azure_settled,
+        blocked=s.blocked,
         attempts=s.attempts,
         working=s.working,
         reconnect=s.reconnect,
@@ -118,7 +130,7 @@ def mismatch(desired: DesiredTunnel, health: TunnelHealth) -> str:
     """What the ends disagree about, which no reset would change; empty when nothing of that kind shows."""
     if refusals.disagreement(health.ike_error):
         return f"the ends refuse each other ({health.ike_error})"
-    if "Bad Peer AS" in (health.bgp.last_error or ""):
+    if health.child.installed and "Bad Peer AS" in (health.bgp.last_error or ""):
         return "the ends disagree about an AS number (Bad Peer AS)"
     if health.digest != desired.digest():
         return "the firewall has not the desired configuration"
@@ -182,10 +194,16 @@ def _pinned_unheard(s: Situation, pin: Pin, now: datetime) -> Decision:
     return Wait(limits.SWEEP_S, "pinned, and the home is silent")
 
 
+def _azure_first(s: Situation, pace: float) -> Decision:
+    if s.blocked:
+        return GiveUp(s.blocked)
+    return Wait(pace, "Azure is at work on the gateway, its connections or their addresses")
+
+
 def _while_pinned(s: Situation, pin: Pin, now: datetime) -> Decision:
     pace = _pace(s, now)
     if not s.azure_settled:
-        return Wait(pace, "Azure is at work on the gateway, its connections or their addresses")
+        return _azure_first(s, pace)
     first = s.last_initiate is None or s.last_initiate < pin.since
     if first and not (s.probe_ok and not s.lacks):
         return Act(Rung.INITIATE, "Azure has the new address, and the old SA is dead")
@@ -196,7 +214,7 @@ def _while_pinned(s: Situation, pin: Pin, now: datetime) -> Decision:
         if s.last_initiate and now >= s.last_initiate + timedelta(seconds=limits.INITIATE_AGAIN_S):
             return Act(Rung.INITIATE, "no proof since the last time: " + "; ".join(s.lacks))
         return Wait(pace, "waiting for proof: " + "; ".join(s.lacks))
-    decision = _climb(s, max(pin.since, s.open_since or pin.since), now)  # Azure itself may hang at the new address
+    decision = _climb(s, max(pin.since, s.down_since or pin.since), now)  # Azure itself may hang at the new address
     return replace(decision, seconds=min(pace, decision.seconds)) if isinstance(decision, Wait) else decision
 
 
@@ -204,7 +222,7 @@ def _end_of_pin(s: Situation, pin: Pin, now: datetime) -> Decision:
     """Nothing lacks: when to go back to the name."""
     pace = _pace(s, now)
     if not s.azure_settled:
-        return Wait(pace, "Azure is at work on the gateway, its connections or their addresses")
+        return _azure_first(s, pace)
     settled = timedelta(seconds=s.spec.unpin_after_seconds)
     quiet = timedelta(seconds=s.dns.ttl_s)
     if s.healthy_since is None or (left := s.healthy_since + settled - now) > timedelta():

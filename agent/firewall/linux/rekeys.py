@@ -37,7 +37,8 @@ class Rekeys:
         ike, child = sa.numbers
         was = self._seen.get(connection)
         now = _Seen(ike, child)
-        if was is not None and (was.ike == ike or was.child == child):
+        again = was is not None and (ike < was.ike or child < was.child)  # charon was restarted, and counts from 1
+        if was is not None and not again and (was.ike == ike or was.child == child):
             now = _Seen(ike, child, was.ikes + (was.ike != ike), was.children + (was.child != child))
         self._seen[connection] = now
         return replace(sa, ike=replace(sa.ike, rekeys=now.ikes), child=replace(sa.child, rekeys=now.children))

@@ -30,7 +30,6 @@ STEPS = ("armed", "recorded", "applied", "confirmed", "initiated", "removed", "r
 NEVER_CALLED = {
     (FUNCTIONS, "arm.reset_connection"): "no scenario comes to this rung",
     (FUNCTIONS, "arm.reset_gateway"): "no scenario comes to this rung",
-    (HOME, "firewall.diagnose"): "no use case issues this command",
     (HOME, "firewall.driver"): "a property, not a call",
 }
 

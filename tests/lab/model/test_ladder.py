@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from lab.model import agent
 from lab.model.history import Event, History
-from lab.model.play import Outcome, play
+from lab.model.play import Outcome, beginning, play
 
 CONNECTION, GATEWAY = "arm POST /resetconnection connections/home", "arm POST /reset virtualNetworkGateways/hub"
 
@@ -58,6 +59,15 @@ def test_one_home_does_not_cut_off_the_other() -> None:
     until = Event(700.0, "owner_works", {"home": "home", "number": 1})  # so long the faults last
     outcome = hangs(trouble, until, homes=2)
     assert outcome.violations == () and resets(outcome) == [CONNECTION]
+
+
+def test_a_home_that_works_is_not_cut_off_because_its_agent_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    beginning(2)
+    monkeypatch.setattr(agent, "RESTART_S", 1e6)
+    refused = {"kind": "refuse", "method": "POST", "path": "/resetconnection", "times": 99, "status": 400}
+    trouble = Event(6.0, "arm_trouble", {**refused, "code": "BadRequest", "seconds": 0.0})
+    outcome = hangs(Event(3.0, "kill_agent", {"home": "cabin"}), trouble, Event(2500.0, "rest", {}), homes=2)
+    assert GATEWAY not in resets(outcome) and not any(v.startswith("2") for v in outcome.violations)
 
 
 @pytest.mark.parametrize("after", [False, True])
