@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -99,7 +100,9 @@ def flag(request: func.HttpRequest, name: str) -> bool:
 
 def actor(request: func.HttpRequest) -> str:
     """Who asks, for the audit: App Service's authenticated principal, else the holder of a function key from where."""
-    who = request.headers.get("X-MS-CLIENT-PRINCIPAL-NAME")
+    # Only App Service authentication takes that header away from callers who write it themselves.
+    known = os.environ.get("WEBSITE_AUTH_ENABLED", "").lower() == "true"
+    who = request.headers.get("X-MS-CLIENT-PRINCIPAL-NAME") if known else None
     return who[:200] if who else f"function key from {source_address(request) or 'an unknown address'}"
 
 

@@ -37,7 +37,7 @@ param userClientIds array = []
 @secure()
 param alertsKey string = ''
 
-@description('Gateways to watch, once they exist: {name: metadata.name, resourceGroup: spec.resourceGroup}.')
+@description('Gateways to watch, once they exist: {name: its name in Azure, resourceGroup: spec.resourceGroup}.')
 param gateways array = []
 
 @description('A month may cost so much, in the currency of your bill, before e-mail is sent. 0: no budget.')

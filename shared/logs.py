@@ -49,5 +49,6 @@ def _hidden(record: logging.LogRecord) -> str:
 
 def structured() -> None:
     """Every handler of the root logger writes JSON from now on."""
+    logging.getLogger("azure").setLevel(logging.WARNING)  # else each batch that is sent makes lines
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonFormatter())

@@ -11,7 +11,7 @@ param vaultGroup string
 resource network 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(subscription().id, controllerId)
   properties: {
-    roleName: 'Homelink ${controllerId}'
+    roleName: 'Homelink ${controllerId} ${uniqueString(subscription().id)}'
     description: 'VPN gateways, their networks, addresses and connections, for the control plane ${controllerId}.'
     type: 'CustomRole'
     assignableScopes: [for name in resourceGroups: '${subscription().id}/resourceGroups/${name}']
@@ -56,7 +56,7 @@ resource network 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
 resource keys 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(subscription().id, controllerId, 'keys')
   properties: {
-    roleName: 'Homelink ${controllerId}: keys'
+    roleName: 'Homelink ${controllerId} ${uniqueString(subscription().id)}: keys'
     description: 'Secrets of the vault of the control plane ${controllerId}, without purging.'
     type: 'CustomRole'
     assignableScopes: [

@@ -112,7 +112,8 @@ def _tells(span: ReadableSpan) -> bool:
 def _azure(signal: str, connection_string: str) -> Any:
     """Failed batches are not kept on the instance's disk, which Flex Consumption takes away with it. The exporter tells
     nobody of itself and lets nobody reconfigure it. It takes the managed identity where the app settings say so."""
-    for what in ("STATSBEAT_DISABLED_ALL", "SDKSTATS_DISABLED", "CONTROLPLANE_DISABLED"):
+    switches = ("STATSBEAT_DISABLED_ALL", "SDKSTATS_DISABLED", "CONTROLPLANE_DISABLED")
+    for what in (*switches, "OPENTELEMETRY_RESOURCE_METRIC_DISABLED"):  # the last asks for a global provider: none here
         os.environ.setdefault(f"APPLICATIONINSIGHTS_{what}", "true")
     from azure.monitor.opentelemetry import exporter
 

@@ -36,6 +36,9 @@ async def take_keys(services: Services, unit: Unit, observed: plan.Observed) -> 
     for name, row in sorted(unit.connections.items()):
         link, ref = unit.links[name], unit.refs(name).get(ArmKind.CONNECTION)
         known = None not in (link.psk_version, link.azure_psk_version)
+        found = observed.get(ref) if ref else None
+        if found is not None and plan.owner(found) not in (None, services.controller):
+            continue  # another controller was faster
         if row.spec.adopt is None or row.deleting or known or ref is None or not plan.is_settled(observed.get(ref)):
             continue
         try:

@@ -119,6 +119,10 @@ class AzureHalf:
             wanted += render.gateway_resources(unit.name, gateway.spec, controller, homes)
         for name, row in sorted(unit.connections.items()):
             pin = unit.links[name].pin
+            if row.deleting and row.release and pin and row.spec.adopt is None and name in self.home_removed:
+                # Nobody will end the pin any more. (An adopted address was the user's own before it was a pin.)
+                free = render.connection_resources(name, row.spec, unit.name, gateway.spec, controller, None)
+                wanted += [r for r in free if r.ref.kind is ArmKind.LOCAL_GATEWAY]
             if row.deleting and name in self.home_removed:
                 (released if row.release else unwanted).extend(reversed(unit.refs(name).values()))
             elif not row.deleting:

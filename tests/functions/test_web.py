@@ -179,3 +179,12 @@ def test_the_host_still_sees_names_and_types() -> None:
         return web.answer({})
 
     assert list(inspect.signature(handler).parameters) == ["req", "wake"]
+
+
+@pytest.mark.parametrize(("enabled", "who"), [("True", "ann@example.net"), ("", "function key from 198.51.100.7")])
+def test_a_name_counts_only_where_the_platform_vouches_for_it(
+    monkeypatch: pytest.MonkeyPatch, enabled: str, who: str
+) -> None:
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", enabled)
+    headers = {"X-MS-CLIENT-PRINCIPAL-NAME": "ann@example.net", "X-Forwarded-For": "198.51.100.7:4242"}
+    assert web.actor(func.HttpRequest("GET", "https://x.test/api/gateways", headers=headers, body=b"")) == who

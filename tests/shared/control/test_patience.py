@@ -162,3 +162,18 @@ async def test_what_is_blocked_is_told_and_keeps_no_incident_open() -> None:
     world.agent.tunnel = whole
     await world.run(300)
     assert (await incident(world)).closed is not None
+
+
+async def test_who_is_let_go_while_pinned_is_left_with_the_name() -> None:
+    world = await joined()
+    world.agent.source = SECOND
+    world.agent.breaks()
+    world.azure_sees("NotConnected")
+    world.resolver.answer(NAME, SECOND)
+    await world.run(120)
+    assert (await world.lng())["gatewayIpAddress"] == SECOND
+    await world.app.specs.delete_connection("home", release=True)
+    await world.run(600)
+    assert not await world.app.specs.list_connections()
+    lng = await world.lng()
+    assert lng.get("fqdn") == NAME and not lng.get("gatewayIpAddress")
