@@ -20,7 +20,7 @@ do: a crashed message is hidden for 600 s, an apply is confirmed or rolled back 
 again after 300 s."""
 PERSON_S = 4500.0
 """What still hangs in Azure then, the budget of resets being used up or another home in the way, a person resets."""
-SPAN_S = 300.0
+SPAN_S = 240.0
 HOMES = ("home", "cabin")
 FUNCTION_CALLS = (
     *("store.get", "store.query", "store.scan", "store.transact", "queue.send", "queue.grant"),
@@ -68,12 +68,12 @@ class History:
 def draw(seed: int) -> History:
     """The history of a seed: always the same."""
     chance = Random(f"history {seed}")
-    homes = 2 if chance.random() < 0.2 else 1
+    homes = 2 if chance.random() < 0.1 else 1
     assumptions = {
         "unknown_source": chance.choice(["dropped", "answered"]),
         "applies_bounce_all": chance.random() < 0.3,
     }
-    count = min(12, 2 + int(chance.expovariate(0.6)))
+    count = min(12, 2 + int(chance.expovariate(0.9)))
     times = sorted(round(chance.uniform(1.0, SPAN_S) * chance.random(), 1) for _ in range(count))
     events = [e for at in times for e in _meeting(chance, _event(chance, at, homes), homes)]
     return History(seed, homes, assumptions, tuple(sorted(events, key=lambda e: e.at)))
