@@ -36,6 +36,22 @@ async def joined(document: dict[str, Any] = CONNECTION) -> World:
     return world
 
 
+async def pinned() -> World:
+    """The home is at its second address, and Azure is pointed at it."""
+    world = await joined()
+    moved(world, SECOND)
+    await world.run(120)
+    assert (await world.lng())["gatewayIpAddress"] == SECOND
+    return world
+
+
+def moved(world: World, address: str) -> None:
+    world.agent.source = address
+    world.agent.breaks()
+    world.azure_sees("NotConnected")
+    world.resolver.answer(NAME, address)
+
+
 def tunnel(world: World) -> TunnelHealth:
     assert world.agent.tunnel is not None
     return world.agent.tunnel
@@ -118,18 +134,9 @@ async def test_an_incident_ends_without_probe_and_pin_too() -> None:
 
 
 async def test_a_pause_does_not_leave_azure_at_a_dead_address() -> None:
-    world = await joined()
-    world.agent.source = SECOND
-    world.agent.breaks()
-    world.azure_sees("NotConnected")
-    world.resolver.answer(NAME, SECOND)
-    await world.run(120)
-    assert (await world.lng())["gatewayIpAddress"] == SECOND
+    world = await pinned()
     await world.app.specs.put_connection("home", parse.connection(changed(repair={"policy": "observe"})))
-    world.agent.source = THIRD
-    world.agent.breaks()
-    world.azure_sees("NotConnected")
-    world.resolver.answer(NAME, THIRD)
+    moved(world, THIRD)
     await world.run(600)
     assert not (await world.lng()).get("gatewayIpAddress")
 
@@ -165,13 +172,7 @@ async def test_what_is_blocked_is_told_and_keeps_no_incident_open() -> None:
 
 
 async def test_who_is_let_go_while_pinned_is_left_with_the_name() -> None:
-    world = await joined()
-    world.agent.source = SECOND
-    world.agent.breaks()
-    world.azure_sees("NotConnected")
-    world.resolver.answer(NAME, SECOND)
-    await world.run(120)
-    assert (await world.lng())["gatewayIpAddress"] == SECOND
+    world = await pinned()
     await world.app.specs.delete_connection("home", release=True)
     await world.run(600)
     assert not await world.app.specs.list_connections()
