@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared.domain import conditions, repair
@@ -29,3 +31,12 @@ def test_every_code_of_a_refusal_is_a_finding() -> None:
 def test_a_word_that_nobody_knows_proves_nothing() -> None:
     health = at.down("SOMETHING_NEW").link.health
     assert health is not None and repair.mismatch(at.WANTED, health) == ""
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_what_bgpd_once_said_counts_only_over_a_tunnel(installed: bool) -> None:
+    """It is remembered until a session stands, and without an SA none can."""
+    health = at.HEALTHY
+    bgp = replace(health.bgp, state="Active", last_error="OPEN Message Error/Bad Peer AS")
+    told = replace(health, bgp=bgp, child=replace(health.child, installed=installed))
+    assert ("AS number" in repair.mismatch(at.WANTED, told)) is installed

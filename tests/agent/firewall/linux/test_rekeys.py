@@ -35,6 +35,10 @@ def test_each_connection_has_its_own_count() -> None:
     assert (other.ike.rekeys, other.child.rekeys) == (0, 0)
 
 
+def test_a_charon_that_was_restarted_has_rekeyed_nothing() -> None:
+    assert counts(Rekeys(), (1, 2), (1, 3), (1, 1)) == [(0, 0), (0, 1), (0, 0)]
+
+
 def test_without_a_tunnel_nothing_is_counted() -> None:
     rekeys = Rekeys()
     counts(rekeys, (1, 1), (1, 2))
