@@ -37,6 +37,18 @@ async def test_a_plan_of_a_change_shows_both_ends_field_by_field(world: World) -
     assert [(d["path"], d["observed"], d["desired"]) for d in home["differences"]] == [("bgp.local_asn", 65010, 65011)]
 
 
+async def test_a_new_connection_beside_one_that_works_can_be_consented_to(world: World) -> None:
+    """Its id is drawn when it is stored: it is no part of what one consents to."""
+    await world.joined()
+    office = changed(changed(CONNECTION, "metadata.name", "office"), "spec.fqdn", "office.homelink.test")
+    office = changed(changed(office, "spec.agent", "office-fw"), "spec.home.prefixes", ["192.168.9.0/24"])
+    office = changed(office, "spec.home.bgpAddress", "192.168.9.1")
+    route = {"name": "office"}
+    first, again = [(await call("plan_connection", office, route)).json["hash"] for _ in range(2)]
+    assert first == again
+    assert (await call("put_connection", office, route, params={"plan": first})).status == 201
+
+
 async def test_a_plan_says_for_how_long_packets_will_not_pass(world: World) -> None:
     async def outage(document: dict[str, Any]) -> dict[str, Any]:
         (only,) = (await call("plan_connection", document, HOME)).json["outages"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from lab.model import agent
+from lab.model import agent, corpus
 from lab.model.history import Event, History
 from lab.model.play import Outcome, beginning, play
+from shared.domain import limits
 
 CONNECTION, GATEWAY = "arm POST /resetconnection connections/home", "arm POST /reset virtualNetworkGateways/hub"
 
@@ -86,3 +88,10 @@ def test_a_reset_that_a_lock_refused_was_none() -> None:
     until = Event(700.0, "owner_works", {"home": "home", "number": 1})
     outcome = hangs(trouble, until)
     assert outcome.violations == () and resets(outcome) == [CONNECTION] * 2
+
+
+def test_a_reset_that_a_lock_was_in_the_way_of_is_asked_for_again_after_five_minutes() -> None:
+    path = corpus.FOLDER / "2-locked-reset-is-asked-for-again.json"
+    outcome = play(corpus.read(path).history)
+    asked = [float(line.split()[0]) for line in outcome.log.splitlines() if f" ctl {CONNECTION}" in line]
+    assert len(asked) >= 2 and all(b - a >= limits.RESET_LOCKED_S for a, b in pairwise(asked)), asked

@@ -36,7 +36,8 @@ def test_a_word_that_nobody_knows_proves_nothing() -> None:
 @pytest.mark.parametrize("installed", [True, False])
 def test_what_bgpd_once_said_counts_only_over_a_tunnel(installed: bool) -> None:
     """It is remembered until a session stands, and without an SA none can."""
-    health = at.HEALTHY
+    health = at.FINE.link.health
+    assert health is not None
     bgp = replace(health.bgp, state="Active", last_error="OPEN Message Error/Bad Peer AS")
     told = replace(health, bgp=bgp, child=replace(health.child, installed=installed))
     assert ("AS number" in repair.mismatch(at.WANTED, told)) is installed
