@@ -385,3 +385,10 @@ async def test_what_lies_elsewhere_is_told_and_not_read(world: World) -> None:
     found = await world.app.adoption.read(parse.import_request(REQUEST))
     assert "import-elsewhere" in {p.rule for p in found.connections[0].draft.problems}
     assert not [r.target for r in world.arm.requests if "rg-other" in r.target]
+
+
+async def test_a_key_that_another_controller_was_faster_to_mark_is_not_taken(world: World) -> None:
+    await adopt(world)
+    world.arm.edit(LINK, lambda body: body.update(tags=tags("another", "connection/theirs")))
+    await world.run(600)
+    assert KEY not in world.vault.values()
