@@ -15,12 +15,14 @@ from agent.firewall.linux.charon import SaHealth
 
 @dataclass(frozen=True)
 class _Seen:
-    """charon's numbers of the IKE SA and of its newest child, and the counts so far."""
+    """charon's numbers of the IKE SA and of its newest child, and the counts so far. `lost`: there was no child at the
+    last look."""
 
     ike: int
     child: int
     ikes: int = 0
     children: int = 0
+    lost: bool = False
 
 
 class Rekeys:
@@ -31,11 +33,14 @@ class Rekeys:
 
     def counted(self, connection: str, sa: SaHealth) -> SaHealth:
         """The same with `rekeys` filled in; without an installed child there is nothing to count."""
+        was = self._seen.get(connection)
         if sa.numbers is None:
-            self._seen.pop(connection, None)
+            if was is not None:
+                self._seen[connection] = replace(was, lost=True)
             return sa
         ike, child = sa.numbers
-        was = self._seen.get(connection)
+        if was is not None and was.lost and was.child != child:
+            was = None  # the same child is on its way from one IKE SA to another for a moment; another one is new
         now = _Seen(ike, child)
         again = was is not None and (ike < was.ike or child < was.child)  # charon was restarted, and counts from 1
         if was is not None and not again and (was.ike == ike or was.child == child):

@@ -35,6 +35,13 @@ def test_each_connection_has_its_own_count() -> None:
     assert (other.ike.rekeys, other.child.rekeys) == (0, 0)
 
 
+def test_a_child_that_is_seen_nowhere_while_it_moves_to_another_ike_sa_is_not_lost() -> None:
+    rekeys = Rekeys()
+    counts(rekeys, (4, 7), (4, 8))
+    assert rekeys.counted("home", NO_SA) == NO_SA
+    assert counts(rekeys, (5, 8), (5, 9)) == [(1, 1), (1, 2)]
+
+
 def test_a_charon_that_was_restarted_has_rekeyed_nothing() -> None:
     assert counts(Rekeys(), (1, 2), (1, 3), (1, 1)) == [(0, 0), (0, 1), (0, 0)]
 
